@@ -1,0 +1,85 @@
+//! The command line: which subcommands there are, and how a failure is shown.
+
+use std::{env, ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{babysit, build, console, doctor, runner};
+
+/// Builds, boots and examines unikernels.
+#[derive(Parser)]
+#[command(name = "cargo-unikernel", bin_name = "cargo unikernel", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds an app for the machine and boots it in QEMU.
+    Run(build::Run),
+    /// Builds an app for the machine and says where the image is.
+    Build(build::Build),
+    /// Runs the tests of a package inside a virtual machine.
+    Test(build::Test),
+    /// Boots a finished image in QEMU and relays its console; cargo calls this as the target's runner.
+    Runner(Box<runner::Arguments>),
+    /// Decodes a saved console log: `cargo unikernel symbolize ELF < saved.log`.
+    Symbolize(console::Arguments),
+    /// Checks that everything an app needs is installed, and names the fix for what is not.
+    Doctor,
+    #[command(hide = true)]
+    Babysit(babysit::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse_from(without_cargo_word(env::args_os().collect()));
+    let result = match cli.command {
+        Command::Run(run) => run.exec(),
+        Command::Build(build) => build.exec(),
+        Command::Test(test) => test.exec(),
+        Command::Runner(arguments) => runner::run(*arguments),
+        Command::Symbolize(arguments) => console::symbolize(arguments),
+        Command::Doctor => doctor::run(),
+        Command::Babysit(arguments) => babysit::exec(arguments),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// What the process ends with when the tool itself could not do what was asked. Distinct from the
+/// codes of a VM, see [`crate::ending`].
+const FAILURE: u8 = 125;
+
+/// Cargo calls an installed subcommand as `cargo-unikernel unikernel …`; a runner is called without that word.
+fn without_cargo_word(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|word| word == "unikernel") {
+        arguments.remove(1);
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn both_ways_of_calling_are_one() {
+        for line in ["cargo-unikernel unikernel doctor", "cargo-unikernel doctor"] {
+            let words = without_cargo_word(line.split(' ').map(OsString::from).collect());
+            assert_eq!(words, ["cargo-unikernel", "doctor"]);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Builds, boots and examines unikernels. Start with [`cli`], which names the subcommands; [`runner`] is
+//! what cargo calls to run an image.
+//!
+//! | question | module |
+//! |---|---|
+//! | which options apply? | [`package`] (Cargo.toml), [`runner`] (command line), merged in [`settings`] |
+//! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
+//! | which QEMU command is that? | [`qemu`] |
+//! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
+//! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
+#![forbid(unsafe_code)]
+
+pub mod accel;
+pub mod babysit;
+pub mod build;
+pub mod cli;
+pub mod console;
+pub mod doctor;
+pub mod ending;
+pub mod image;
+pub mod install;
+pub mod package;
+pub mod port;
+pub mod qemu;
+pub mod runner;
+pub mod settings;
+pub mod symbols;
+pub mod vm;

@@ -1,0 +1,48 @@
+//! Devices as the rest of the system sees them: traits that virtio drivers and simulated parts both implement.
+
+mod frame;
+
+pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame};
+pub(crate) use frame::FramePool;
+#[cfg(target_os = "none")]
+pub(crate) use frame::HEADROOM;
+
+use core::task::{Context, Poll};
+
+/// A network port: Ethernet frames in and out.
+///
+/// Frames move by value: what a device may still touch, it owns.
+pub trait NetDevice {
+    /// Its Ethernet address.
+    fn mac(&self) -> [u8; 6];
+
+    /// The largest IP packet it takes, in bytes.
+    fn mtu(&self) -> usize;
+
+    /// What work it takes off the stack.
+    fn offloads(&self) -> Offloads;
+
+    /// The next received frame, if one is there. Never waits.
+    fn receive(&mut self) -> Option<Frame>;
+
+    /// Queues a frame for sending. Hands it back when the queue is full; try again after
+    /// [`poll_ready`](Self::poll_ready). A frame longer than the MTU and its header is a bug of the caller and
+    /// panics.
+    fn transmit(&mut self, frame: Frame) -> Result<(), Frame>;
+
+    /// Tells the device about the frames queued since the last call: one doorbell for a batch.
+    fn flush(&mut self);
+
+    /// Ready when a frame is there, or when the queue was full and has room again. Otherwise wakes the task
+    /// once that changes.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What a network port does in the stack's place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offloads {
+    /// It completes TCP and UDP checksums of frames marked [`Checksum::Partial`].
+    pub tx_checksum: bool,
+    /// It may mark received frames as [`Checksum::Valid`]; the others must be checked.
+    pub rx_checksum: bool,
+}

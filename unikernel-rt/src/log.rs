@@ -1,0 +1,58 @@
+//! Log lines: `error!`, `warn!`, `info!`, `debug!`, `trace!`.
+//!
+//! In an image they become [defmt](https://defmt.ferrous-systems.com) frames: the text stays in the ELF, and
+//! the runner puts it back together, with level and time. On the workstation they are plain lines on standard
+//! error. `DEFMT_LOG` sets the most detailed level at build time (`info` in this workspace).
+//!
+//! Placeholders: `{}`, `{:?}`, `{:x}`. Arguments are numbers, strings, `bool`, addresses, and through
+//! [`Display2Format`] or [`Debug2Format`] anything that implements the trait of that name.
+
+#[cfg(target_os = "none")]
+mod bare;
+#[cfg(not(target_os = "none"))]
+mod hosted;
+
+#[cfg(target_os = "none")]
+pub use bare::*;
+#[cfg(not(target_os = "none"))]
+pub use hosted::*;
+
+#[doc(inline)]
+pub use crate::{
+    __log_debug as debug, __log_error as error, __log_info as info, __log_trace as trace, __log_warn as warn,
+};
+
+/// Logs at level `error`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_error {
+    ($($argument:tt)*) => { $crate::__log!(error, $($argument)*) };
+}
+
+/// Logs at level `warn`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_warn {
+    ($($argument:tt)*) => { $crate::__log!(warn, $($argument)*) };
+}
+
+/// Logs at level `info`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_info {
+    ($($argument:tt)*) => { $crate::__log!(info, $($argument)*) };
+}
+
+/// Logs at level `debug`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_debug {
+    ($($argument:tt)*) => { $crate::__log!(debug, $($argument)*) };
+}
+
+/// Logs at level `trace`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_trace {
+    ($($argument:tt)*) => { $crate::__log!(trace, $($argument)*) };
+}

@@ -1,0 +1,101 @@
+//! The workstation as a machine: one core per test thread, in virtual time.
+//!
+//! When every task waits, the clock jumps to the next timer. So a test takes no longer than its work, and what
+//! it sees depends on nothing but its code and its seeds.
+
+mod launch;
+
+pub(crate) use launch::launch;
+
+use super::Core;
+use crate::{args::BootArgs, heap::HeapStats, task::JoinHandle, time::Instant};
+use core::{cell::{Cell, RefCell}, future::Future, pin::pin, task::{Context, Poll, Waker}, time::Duration};
+use std::{rc::Rc, thread_local};
+
+/// The wall clock at the start of every test: 2026-01-01 00:00 UTC.
+const BOOT_UNIX_TIME: Duration = Duration::from_secs(1_767_225_600);
+
+/// Tests see the same "random" bytes in every run.
+const SEED: [u8; 32] = *b"the same seed for every test run";
+
+thread_local! {
+    static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+    static NOW_MICROS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Calls `f` with this thread's core; a thread that runs no machine gets one, so that values that belong to one
+/// may be made and dropped anywhere.
+pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> R {
+    let core = CORE.try_with(|core| core.borrow_mut().get_or_insert_with(|| Rc::new(new_core(""))).clone());
+    match core {
+        Ok(core) => f(&core),
+        // The thread is ending and its core is gone: what is dropped now needs any core, not that one.
+        Err(_) => f(&new_core("")),
+    }
+}
+
+fn new_core(args: &str) -> Core {
+    Core::new(SEED, BootArgs::parse(args))
+}
+
+pub(crate) fn now_micros() -> u64 {
+    NOW_MICROS.try_with(Cell::get).unwrap_or_default()
+}
+
+pub(crate) fn boot_unix_time() -> Duration {
+    BOOT_UNIX_TIME
+}
+
+pub(crate) fn seed() -> [u8; 32] {
+    SEED
+}
+
+pub(crate) fn heap_stats() -> HeapStats {
+    HeapStats::default()
+}
+
+pub(crate) fn exit(code: u8) -> ! {
+    std::process::exit(code.into())
+}
+
+/// Writes a line that must be seen, whatever the log level.
+pub(crate) fn console_line(text: core::fmt::Arguments<'_>) {
+    std::eprintln!("{text}");
+}
+
+/// Runs `future` and the tasks it spawns, from time zero, with `args` as the command line, until `future` is done.
+///
+/// # Panics
+///
+/// Nothing is ready and no timer runs: the future would wait for ever.
+pub(crate) fn block_on<F: Future + 'static>(args: &str, future: F) -> F::Output
+where
+    F::Output: 'static,
+{
+    NOW_MICROS.set(0);
+    let core = Rc::new(new_core(args));
+    CORE.set(Some(core.clone()));
+    // The tasks go before the core they belong to.
+    let mut root: JoinHandle<F::Output> = crate::spawn(future);
+    let output = run(&core, &mut root);
+    core.executor.clear();
+    CORE.set(None);
+    output.expect("the root task is not aborted")
+}
+
+fn run<T: 'static>(core: &Core, root: &mut JoinHandle<T>) -> Option<T> {
+    let mut root = pin!(root);
+    loop {
+        if let Poll::Ready(output) = root.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+        core.timers.borrow_mut().expire(Instant::now());
+        if core.executor.run_ready() > 0 {
+            continue;
+        }
+        let next = core.timers.borrow().next_deadline();
+        let next = next.filter(|next| *next < Instant::FOREVER);
+        let next = next.expect("every task waits, and no timer will ever wake one");
+        NOW_MICROS.set(next.as_micros().max(now_micros()));
+    }
+}

@@ -1,0 +1,35 @@
+//! What the runtime needs from the machine below it. The one place that decides which machine that is.
+
+#[cfg(not(target_os = "none"))]
+mod hosted;
+#[cfg(target_os = "none")]
+mod x86_64;
+
+#[cfg(not(target_os = "none"))]
+pub(crate) use hosted::*;
+#[cfg(target_os = "none")]
+pub(crate) use x86_64::*;
+
+use crate::{args::BootArgs, device::FramePool, entropy::Generator, executor::Executor, time::TimerQueue};
+use core::cell::RefCell;
+
+/// Everything that one core has for itself: nothing in it is shared, so nothing in it is locked.
+pub(crate) struct Core {
+    pub(crate) executor: Executor,
+    pub(crate) timers: RefCell<TimerQueue>,
+    pub(crate) entropy: RefCell<Generator>,
+    pub(crate) args: RefCell<BootArgs>,
+    pub(crate) frames: RefCell<FramePool>,
+}
+
+impl Core {
+    pub(crate) fn new(seed: [u8; 32], args: BootArgs) -> Core {
+        Core {
+            executor: Executor::new(),
+            timers: RefCell::default(),
+            entropy: RefCell::new(Generator::new(seed)),
+            args: RefCell::new(args),
+            frames: RefCell::default(),
+        }
+    }
+}

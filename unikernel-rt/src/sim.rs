@@ -1,0 +1,39 @@
+//! Simulated parts for tests: a cable with faults. Everything in it follows virtual time and a seed, so a test
+//! that failed once fails again.
+//!
+//! ```
+//! use unikernel_rt::{device::{Frame, NetDevice}, sim::{Faults, cable}, time::{Duration, Instant}};
+//! use std::future::poll_fn;
+//!
+//! unikernel_rt::sim::run("", async {
+//!     let (mut left, mut right) = cable(Faults { delay: Duration::from_millis(20), ..Faults::NONE });
+//!     left.transmit(Frame::from_bytes(b"some Ethernet frame")).unwrap();
+//!     poll_fn(|cx| right.poll_ready(cx)).await;
+//!     assert_eq!(&right.receive().unwrap()[..], b"some Ethernet frame");
+//!     assert_eq!(Instant::now(), Instant::from_millis(20));
+//! });
+//! ```
+
+mod cable;
+mod pcap;
+mod random;
+
+pub use cable::{Faults, SimPort, cable};
+pub use pcap::Pcap;
+pub use random::Random;
+
+use core::future::Future;
+
+/// Runs `future` as the only program of a machine in virtual time, with `args` as its command line. What
+/// `#[unikernel_rt::test]` does.
+///
+/// # Panics
+///
+/// Every task waits and no timer runs.
+pub fn run<F>(args: &str, future: F) -> F::Output
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    crate::platform::block_on(args, future)
+}

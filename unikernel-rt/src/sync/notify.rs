@@ -1,0 +1,75 @@
+//! One task tells another that something happened.
+
+use super::wait_list::WaitList;
+use core::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// An event. A notification that nobody waits for is kept, once.
+#[derive(Default)]
+pub struct Notify {
+    kept: Cell<bool>,
+    waiters: RefCell<WaitList>,
+}
+
+impl Notify {
+    /// An event that has not happened.
+    pub fn new() -> Notify {
+        Notify::default()
+    }
+
+    /// Wakes the task that has waited longest; with none waiting, the next one to wait does not.
+    pub fn notify_one(&self) {
+        if !self.waiters.borrow_mut().wake_one() {
+            self.kept.set(true);
+        }
+    }
+
+    /// Wakes every task that waits now.
+    pub fn notify_all(&self) {
+        self.waiters.borrow_mut().wake_all();
+    }
+
+    /// Waits for a notification. A dropped wait passes its notification on.
+    pub fn notified(&self) -> Notified<'_> {
+        Notified { notify: self, ticket: None }
+    }
+}
+
+/// The future of [`Notify::notified`].
+pub struct Notified<'a> {
+    notify: &'a Notify,
+    ticket: Option<u64>,
+}
+
+impl Future for Notified<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let notify = self.notify;
+        let mut waiters = notify.waiters.borrow_mut();
+        let called = match self.ticket {
+            Some(ticket) => waiters.was_called(ticket),
+            None => notify.kept.take(),
+        };
+        if called {
+            self.ticket = None;
+            return Poll::Ready(());
+        }
+        waiters.wait(&mut self.ticket, cx);
+        Poll::Pending
+    }
+}
+
+impl Drop for Notified<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket
+            && !self.notify.waiters.borrow_mut().leave(ticket)
+        {
+            self.notify.notify_one();
+        }
+    }
+}

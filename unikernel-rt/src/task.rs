@@ -1,0 +1,124 @@
+//! Tasks: futures that run beside each other on this core.
+//!
+//! A task need not be `Send`; it runs until it waits. A panic in a task ends the machine with a report.
+
+use crate::platform::with_core;
+use alloc::{boxed::Box, rc::Rc};
+use core::{
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+/// Starts `future` beside the caller; it is first polled after the caller waits.
+///
+/// The task goes on when the handle is dropped. Await the handle for the result, or
+/// [`abort`](JoinHandle::abort) the task.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let state = Rc::new(JoinState { stage: RefCell::new(Stage::Running(None)), id: Cell::new(0) });
+    let theirs = state.clone();
+    let id = with_core(|core| {
+        core.executor.spawn(Box::pin(async move {
+            let guard = Finish(theirs);
+            let output = future.await;
+            guard.0.finish(Stage::Done(output));
+        }))
+    });
+    state.id.set(id);
+    JoinHandle { state }
+}
+
+/// The result of a task, as a future.
+///
+/// Resolves to `None` when the task was aborted. Dropping it lets the task run on.
+pub struct JoinHandle<T> {
+    state: Rc<JoinState<T>>,
+}
+
+struct JoinState<T> {
+    stage: RefCell<Stage<T>>,
+    id: Cell<usize>,
+}
+
+enum Stage<T> {
+    Running(Option<Waker>),
+    Done(T),
+    Aborted,
+    Taken,
+}
+
+impl<T> JoinState<T> {
+    fn finish(&self, stage: Stage<T>) {
+        if let Stage::Running(Some(waker)) = self.stage.replace(stage) {
+            waker.wake();
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Running(_))
+    }
+}
+
+/// Marks a task as aborted when its future is dropped before it is done.
+struct Finish<T>(Rc<JoinState<T>>);
+
+impl<T> Drop for Finish<T> {
+    fn drop(&mut self) {
+        if self.0.is_running() {
+            self.0.finish(Stage::Aborted);
+        }
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// Drops the task's future. Nothing happens when it is already done; a task that aborts itself is
+    /// dropped when it next waits.
+    pub fn abort(&self) {
+        if self.state.is_running() {
+            with_core(|core| core.executor.abort(self.state.id.get(), || self.state.is_running()));
+        }
+    }
+
+    /// Whether the task is done or aborted.
+    pub fn is_finished(&self) -> bool {
+        !self.state.is_running()
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut stage = self.state.stage.borrow_mut();
+        match &mut *stage {
+            Stage::Running(waker) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Stage::Aborted | Stage::Taken => Poll::Ready(None),
+            Stage::Done(_) => match core::mem::replace(&mut *stage, Stage::Taken) {
+                Stage::Done(output) => Poll::Ready(Some(output)),
+                _ => unreachable!("matched above"),
+            },
+        }
+    }
+}
+
+/// Lets every other ready task run once before the caller goes on.
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
