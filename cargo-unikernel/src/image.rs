@@ -40,7 +40,7 @@ fn check(bytes: &[u8]) -> Result<(), &'static str> {
 fn has_entry_note(segment: &impl ProgramHeader<Endian = Endianness>, endian: Endianness, bytes: &[u8]) -> bool {
     let Ok(Some(mut notes)) = segment.notes(endian, bytes) else { return false };
     while let Ok(Some(note)) = notes.next() {
-        if note.name() == b"Xen" && note.n_type(endian) == NOTE_PVH_ENTRY {
+        if note.name() == b"Xen" && note.n_type(endian).0 == NOTE_PVH_ENTRY {
             return true;
         }
     }

@@ -48,9 +48,8 @@ fn is_like(os_release: &str, id: &str) -> bool {
 pub fn rust_target() -> Result<PathBuf, String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(&rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
-    let output = output.map_err(|error| {
-        format!("cannot start {}: {error}; install Rust from https://rustup.rs", rustc.display())
-    })?;
+    let output = output
+        .map_err(|error| format!("cannot start {}: {error}; install Rust from https://rustup.rs", rustc.display()))?;
     let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
     if output.status.success() && has_core(&folder) { Ok(folder) } else { Err(target_missing()) }
 }

@@ -1,0 +1,124 @@
+//! `build`, `run` and `test`: cargo's own commands with the target of an image.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+use cargo_metadata::Message;
+
+use crate::install;
+
+/// Which package is built, and how; the same options as cargo's.
+#[derive(clap::Args)]
+struct Selection {
+    /// The package to build.
+    #[arg(short, long, value_name = "NAME")]
+    package: Option<String>,
+    /// Optimises the image, as for `cargo build --release`.
+    #[arg(short, long)]
+    release: bool,
+    /// Features to activate, separated by commas.
+    #[arg(short = 'F', long)]
+    features: Option<String>,
+}
+
+/// Builds an app for the machine and boots it.
+#[derive(clap::Args)]
+pub struct Run {
+    #[command(flatten)]
+    selection: Selection,
+    /// Options of `cargo unikernel runner` (such as `--port 8080:80`) and boot arguments (`key=value`).
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Builds an app for the machine.
+#[derive(clap::Args)]
+pub struct Build {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Runs a package's tests inside a virtual machine.
+#[derive(clap::Args)]
+pub struct Test {
+    #[command(flatten)]
+    selection: Selection,
+    /// Part of the names of the tests to run.
+    filter: Option<OsString>,
+    /// Options of `cargo unikernel runner` and boot arguments.
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+impl Run {
+    /// Becomes `cargo run`; returns only if that fails.
+    pub fn exec(self) -> Result<u8> {
+        become_cargo(cargo("run", &self.selection)?.arg("--").args(self.arguments))
+    }
+}
+
+impl Test {
+    /// Becomes `cargo test`; returns only if that fails.
+    pub fn exec(self) -> Result<u8> {
+        let mut cargo = cargo("test", &self.selection)?;
+        become_cargo(cargo.args(self.filter).arg("--").args(self.arguments))
+    }
+}
+
+impl Build {
+    /// Runs `cargo build`, then says where each image is and how much of it is loaded.
+    pub fn exec(self) -> Result<u8> {
+        let mut cargo = cargo("build", &self.selection)?;
+        cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+        let output = cargo.spawn().and_then(|child| child.wait_with_output()).context("cannot start cargo")?;
+        if !output.status.success() {
+            return Ok(output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+        }
+        for image in images(&output.stdout) {
+            let bytes = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
+            println!("{} ({} KiB loaded)", image.display(), loaded_len(&bytes).div_ceil(1024));
+        }
+        Ok(0)
+    }
+}
+
+fn cargo(command: &str, selection: &Selection) -> Result<Command> {
+    install::rust_target().map_err(anyhow::Error::msg)?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([command, "--target", install::TARGET]);
+    for (option, value) in [("--package", &selection.package), ("--features", &selection.features)] {
+        if let Some(value) = value {
+            cargo.args([option, value]);
+        }
+    }
+    if selection.release {
+        cargo.arg("--release");
+    }
+    Ok(cargo)
+}
+
+fn become_cargo(cargo: &mut Command) -> Result<u8> {
+    Err(cargo.exec()).context("cannot start cargo")
+}
+
+fn images(messages: &[u8]) -> Vec<PathBuf> {
+    let artifact = |message| match message {
+        Message::CompilerArtifact(artifact) => artifact.executable.map(PathBuf::from),
+        _ => None,
+    };
+    Message::parse_stream(messages).flatten().filter_map(artifact).collect()
+}
+
+/// What reaches the machine; debug information and log strings stay in the file.
+fn loaded_len(elf: &[u8]) -> u64 {
+    use object::{Object, ObjectSegment};
+    let Ok(file) = object::File::parse(elf) else { return 0 };
+    file.segments().map(|segment| segment.file_range().1).sum()
+}

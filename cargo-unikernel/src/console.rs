@@ -1,0 +1,158 @@
+//! Turns the bytes of a VM's console into readable lines.
+//!
+//! The bytes are UTF-8 text with log frames between ([`split`]); frames are decoded with the format strings
+//! in the ELF ([`decode`]), and the addresses of a crash report become functions and lines ([`report`]).
+
+pub mod decode;
+pub mod report;
+pub mod split;
+
+use std::{
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{image, package, symbols::Symbols};
+use decode::Decoder;
+use report::Reports;
+use split::{Piece, Splitter};
+
+/// Decodes a saved log.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The image the log comes from, exactly that build.
+    elf: PathBuf,
+}
+
+/// Reads the log from stdin and writes it readable to stdout.
+pub fn symbolize(arguments: Arguments) -> Result<u8> {
+    let bytes = image::read(&arguments.elf)?;
+    let workspace = package::origin_of(&arguments.elf)?.workspace;
+    let mut console = Console::new(&arguments.elf, &bytes, workspace.as_deref(), io::stdout().lock());
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match io::stdin().read(&mut buffer).context("cannot read the log")? {
+            0 => break,
+            len => console.write(&buffer[..len])?,
+        }
+    }
+    console.finish()?;
+    Ok(0)
+}
+
+/// Writes readable lines to `W`.
+pub struct Console<W> {
+    splitter: Splitter,
+    decoder: Decoder,
+    reports: Reports,
+    /// Text after the last newline.
+    line: String,
+    out: W,
+}
+
+impl<W: Write> Console<W> {
+    /// Prepares for the console of this image. What cannot be decoded later is said here, once.
+    pub fn new(path: &Path, elf: &[u8], workspace: Option<&Path>, out: W) -> Console<W> {
+        let decoder = Decoder::new(elf).unwrap_or_else(|problem| {
+            eprintln!("unikernel: log lines cannot be decoded: {problem:#}");
+            Decoder::none()
+        });
+        let reports = Reports::new(Symbols::new(path, elf, workspace), build_id(elf));
+        Console { splitter: Splitter::default(), decoder, reports, line: String::new(), out }
+    }
+
+    /// Takes bytes as they come, cut anywhere; complete lines are written at once.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in self.splitter.push(bytes) {
+            self.piece(piece)?;
+        }
+        self.out.flush()
+    }
+
+    /// Writes what was still waiting for its end.
+    pub fn finish(mut self) -> io::Result<()> {
+        if let Some(piece) = self.splitter.finish() {
+            self.piece(piece)?;
+        }
+        self.end_line()?;
+        self.out.flush()
+    }
+
+    fn piece(&mut self, piece: Piece) -> io::Result<()> {
+        match piece {
+            Piece::Text(text) => self.text(&text),
+            Piece::Frame(frame) => {
+                self.end_line()?;
+                writeln!(self.out, "{}", self.decoder.line(&frame))
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        for part in text.split_inclusive('\n') {
+            match part.strip_suffix('\n') {
+                None => self.line.push_str(part),
+                Some(end) => {
+                    self.line.push_str(end);
+                    self.whole_line()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        if self.line.is_empty() { Ok(()) } else { self.whole_line() }
+    }
+
+    fn whole_line(&mut self) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        for line in self.reports.annotate(&harmless(line.trim_end_matches('\r'))) {
+            writeln!(self.out, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Log lines carry what strangers sent: control characters must not reach the terminal.
+pub fn harmless(text: &str) -> String {
+    let escape =
+        |c: char| if c.is_control() && c != '\t' && c != '\n' { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(escape).collect()
+}
+
+fn build_id(elf: &[u8]) -> Option<String> {
+    use object::Object;
+    let file = object::File::parse(elf).ok()?;
+    let id = file.build_id().ok()??;
+    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &[u8], expected: &str) {
+        let own = std::env::current_exe().unwrap();
+        for cut in 0..=input.len() {
+            let mut out = Vec::new();
+            let mut console = Console::new(&own, b"", None, &mut out);
+            console.write(&input[..cut]).unwrap();
+            console.write(&input[cut..]).unwrap();
+            console.finish().unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn lines_come_out_whole() {
+        check(b"", "");
+        check(b"one\r\ntwo\n", "one\ntwo\n");
+        check("grün, no newline".as_bytes(), "grün, no newline\n");
+        check(b"\x1b[31mred\x07\n", "\\u{1b}[31mred\\u{7}\n");
+        check(b"half\xc0\x01\xc1line\n", "half\n(log frame 01 without a decoder)\nline\n");
+        check(b"bad \xff byte\n", "bad \u{fffd} byte\n");
+    }
+}

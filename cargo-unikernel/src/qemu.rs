@@ -1,0 +1,111 @@
+//! The QEMU command line of a VM.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    accel::Accel,
+    settings::{Net, Settings},
+};
+
+/// Everything the command line is made from.
+pub struct Vm<'a> {
+    /// What the VM is made of.
+    pub settings: &'a Settings,
+    /// How its instructions are run.
+    pub accel: Accel,
+    /// The ELF file.
+    pub image: &'a Path,
+    /// Boot arguments, `key=value` words.
+    pub boot_arguments: &'a [String],
+    /// Words of `UNIKERNEL_QEMU_ARGS`; they come last, so they win.
+    pub extra: &'a [String],
+}
+
+impl Vm<'_> {
+    /// The words after the program name.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut line = Line(Vec::new());
+        self.add_machine(&mut line);
+        self.add_network(&mut line);
+        line.words("-kernel").path(self.image.to_owned());
+        if !self.boot_arguments.is_empty() {
+            line.words("-append").0.push(self.boot_arguments.join(" ").into());
+        }
+        line.0.extend(self.extra.iter().map(OsString::from));
+        line.0
+    }
+
+    fn add_machine(&self, line: &mut Line) {
+        let (accel, cpu) = match self.accel {
+            Accel::Kvm => ("kvm", "host"),
+            Accel::Tcg => ("tcg", "max"),
+        };
+        line.words(&format!("-M {} -accel {accel} -cpu {cpu}", self.settings.machine));
+        line.words(&format!("-m {} -smp 1", self.settings.memory));
+        // Only the devices named below, and no reboot loop after a crash.
+        line.words("-nodefaults -no-user-config -display none -no-reboot -serial stdio");
+        line.words("-device isa-debug-exit,iobase=0xf4,iosize=4");
+        if self.settings.machine.is_microvm() {
+            // Else QEMU offers virtio-mmio devices in the legacy layout.
+            line.words("-global virtio-mmio.force-legacy=false");
+        }
+        line.words(&format!("-device {}", self.virtio("virtio-rng")));
+    }
+
+    fn add_network(&self, line: &mut Line) {
+        if self.settings.net == Net::None {
+            return;
+        }
+        let forward = |port: &crate::port::Port| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", port.host, port.guest);
+        let forwards: String = self.settings.ports.iter().map(forward).collect();
+        line.words(&format!("-netdev user,id=net0{forwards}"));
+        // Without romfile= the firmware would load and run a network boot ROM first.
+        let rom = if self.settings.machine.is_microvm() { "" } else { ",romfile=" };
+        line.words(&format!("-device {},netdev=net0{rom}", self.virtio("virtio-net")));
+        if let Some(file) = &self.settings.pcap {
+            // QEMU takes a doubled comma for a comma in a value.
+            let file = file.display().to_string().replace(',', ",,");
+            line.words("-object").0.push(format!("filter-dump,id=pcap,netdev=net0,file={file}").into());
+        }
+    }
+
+    fn virtio(&self, device: &str) -> String {
+        format!("{device}-{}", if self.settings.machine.is_microvm() { "device" } else { "pci" })
+    }
+}
+
+struct Line(Vec<OsString>);
+
+impl Line {
+    fn words(&mut self, words: &str) -> &mut Line {
+        self.0.extend(words.split(' ').map(OsString::from));
+        self
+    }
+
+    fn path(&mut self, path: PathBuf) {
+        self.0.push(path.into());
+    }
+}
+
+/// The command as one line that a shell reads back into the same words.
+pub fn shell_line(program: &str, arguments: &[OsString]) -> String {
+    let mut line = program.to_owned();
+    for word in arguments {
+        line.push(' ');
+        line.push_str(&quote(&word.to_string_lossy()));
+    }
+    line
+}
+
+/// `shlex` also quotes commas and `=`, which QEMU's options are full of and no shell minds.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    // Only a NUL cannot be quoted, and no argument of a process holds one.
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), |quoted| quoted.into_owned())
+}

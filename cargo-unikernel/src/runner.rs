@@ -1,0 +1,139 @@
+//! `cargo unikernel runner`: boots a finished image and relays what it says. Cargo calls this as the runner of
+//! the target, for `cargo run` and `cargo test` alike.
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    accel,
+    console::Console,
+    ending::Ending,
+    image, install, package, port, qemu,
+    settings::{Options, Settings},
+    vm,
+};
+
+/// What cargo, or a person, starts the runner with.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// The image: an ELF file built for x86_64-unknown-none.
+    elf: PathBuf,
+    #[command(flatten)]
+    options: Options,
+    /// Prints the QEMU command instead of running it.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    libtest: LibtestFlags,
+    /// Boot arguments, `key=value`; for a test also the filter: part of the names of the tests to run.
+    words: Vec<String>,
+    /// Everything after `--` goes to the kernel command line unchanged.
+    #[arg(last = true)]
+    verbatim: Vec<String>,
+}
+
+/// What people and editors pass to every `cargo test`. In a VM the console is always shown, and one test runs
+/// at a time, so these change nothing.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Accepted for tests, without effect")]
+struct LibtestFlags {
+    #[arg(long, alias = "no-capture")]
+    nocapture: bool,
+    #[arg(long)]
+    show_output: bool,
+    #[arg(short, long)]
+    quiet: bool,
+    #[arg(long)]
+    exact: bool,
+    #[arg(long, value_name = "N")]
+    test_threads: Option<usize>,
+    #[arg(long, value_name = "WHEN")]
+    color: Option<String>,
+}
+
+/// A test that hangs must not hang the whole run.
+const TEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Boots the image; the result is the exit code, see [`Ending::code`].
+pub fn run(arguments: Arguments) -> Result<u8> {
+    let elf = image::read(&arguments.elf)?;
+    let is_test = package::is_test(&arguments.elf) || env::var_os("UNIKERNEL_TEST").is_some();
+    let boot_arguments = boot_arguments(&arguments.words, &arguments.verbatim, is_test)?;
+    let origin = package::origin_of(&arguments.elf)?;
+    let accel = accel::choose(arguments.options.accel, accel::kvm())?;
+    let settings = Settings::merge(&origin.settings, arguments.options, is_test).map_err(anyhow::Error::msg)?;
+    let extra = extra_arguments()?;
+    let vm =
+        qemu::Vm { settings: &settings, accel, image: &arguments.elf, boot_arguments: &boot_arguments, extra: &extra };
+    if arguments.dry_run {
+        println!("{}", qemu::shell_line(install::QEMU, &vm.arguments()));
+        return Ok(0);
+    }
+    let program = install::qemu().map_err(anyhow::Error::msg)?;
+    port::check_free(&settings.ports)?;
+    let timeout = settings.timeout.or(is_test.then_some(TEST_TIMEOUT));
+    boot(&program, &vm, &elf, origin.workspace.as_deref(), timeout)
+}
+
+fn boot(
+    program: &Path,
+    vm: &qemu::Vm<'_>,
+    elf: &[u8],
+    workspace: Option<&Path>,
+    timeout: Option<Duration>,
+) -> Result<u8> {
+    let mut console = Console::new(vm.image, elf, workspace, io::stdout());
+    let ending = vm::run(program, &vm.arguments(), timeout, &mut |bytes| console.write(bytes))?;
+    if ending != Ending::Unheard {
+        console.finish().context("cannot write the console's last line")?;
+    }
+    if !ending.is_silent() {
+        eprintln!("unikernel: {ending}");
+    }
+    Ok(ending.code())
+}
+
+fn boot_arguments(words: &[String], verbatim: &[String], is_test: bool) -> Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    for word in words {
+        match (word.contains('='), is_test) {
+            (true, _) => arguments.push(word.clone()),
+            (false, true) => arguments.push(format!("test={word}")),
+            (false, false) => bail!("`{word}` is no boot argument; write key=value, such as `ip=10.0.2.15/24`"),
+        }
+    }
+    arguments.extend_from_slice(verbatim);
+    Ok(arguments)
+}
+
+fn extra_arguments() -> Result<Vec<String>> {
+    let line = env::var("UNIKERNEL_QEMU_ARGS").unwrap_or_default();
+    shlex::split(&line).with_context(|| format!("UNIKERNEL_QEMU_ARGS has an open quote: {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(words: &str, is_test: bool, expected: Result<&str, &str>) {
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        let line = boot_arguments(&words, &["raw".into()], is_test).map(|arguments| arguments.join(" "));
+        assert_eq!(
+            line.map_err(|error| error.to_string()).as_deref(),
+            expected.map_err(str::to_owned).as_deref().map_err(|e| e)
+        );
+    }
+
+    #[test]
+    fn words_become_boot_arguments() {
+        check("", false, Ok("raw"));
+        check("ip=10.0.2.15/24 gw=10.0.2.2", false, Ok("ip=10.0.2.15/24 gw=10.0.2.2 raw"));
+        check("timers a=b", true, Ok("test=timers a=b raw"));
+        check("timers", false, Err("`timers` is no boot argument; write key=value, such as `ip=10.0.2.15/24`"));
+    }
+}

@@ -1,0 +1,208 @@
+//! What a VM is made of: the defaults, the package's wishes, then the command line's.
+
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use serde::Deserialize;
+
+use crate::{accel::Accel, port::Port};
+
+/// `[package.metadata.unikernel]` of the app's Cargo.toml.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct PackageSettings {
+    /// Forwarded ports, `"HOST:GUEST"`.
+    #[serde(default)]
+    pub ports: Vec<String>,
+    /// Such as `"64M"`.
+    pub memory: Option<String>,
+    /// `"q35"`, `"pc"` or `"microvm"`.
+    pub machine: Option<String>,
+    /// `false`: the VM has no network device.
+    pub net: Option<bool>,
+}
+
+/// Options of the VM that `runner` takes; everything unset falls back to the package, then to the defaults.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Virtual machine")]
+pub struct Options {
+    /// Forwards a port of 127.0.0.1 to the VM; repeat for several. Replaces the package's ports.
+    #[arg(short, long = "port", value_name = "HOST:GUEST")]
+    pub ports: Vec<Port>,
+    /// Memory of the VM, such as `64M` or `1G`.
+    #[arg(short, long, value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// Machine type: q35, pc or microvm, with QEMU's options after a comma (`microvm,acpi=off`).
+    #[arg(long, value_name = "TYPE")]
+    pub machine: Option<Machine>,
+    /// `kvm` or `tcg`; chosen by itself if not given.
+    #[arg(long, env = "UNIKERNEL_ACCEL", value_name = "KIND")]
+    pub accel: Option<Accel>,
+    /// `user`: a private network behind this machine; `none`: no network device.
+    #[arg(long, value_name = "KIND")]
+    pub net: Option<Net>,
+    /// Records every Ethernet frame into a pcap file.
+    #[arg(long, value_name = "FILE")]
+    pub pcap: Option<PathBuf>,
+    /// Stops the VM after this time and exits with code 124.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+}
+
+/// A complete description of a VM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Forwarded ports.
+    pub ports: Vec<Port>,
+    /// Memory.
+    pub memory: Memory,
+    /// Machine type.
+    pub machine: Machine,
+    /// Network device.
+    pub net: Net,
+    /// Where frames are recorded.
+    pub pcap: Option<PathBuf>,
+    /// When it is stopped.
+    pub timeout: Option<Duration>,
+}
+
+/// Enough for every example; an image says how much it needs if it is too little.
+const MEMORY: &str = "64M";
+
+impl Settings {
+    /// Merges the two sources. A test gets no ports of the package, so that it can run beside the app.
+    pub fn merge(package: &PackageSettings, options: Options, is_test: bool) -> Result<Settings, String> {
+        let parse_ports = || package.ports.iter().map(|port| port.parse()).collect::<Result<Vec<Port>, _>>();
+        let package_ports = if is_test { Vec::new() } else { parse_ports()? };
+        let memory = package.memory.as_deref().unwrap_or(MEMORY).parse()?;
+        let machine = package.machine.as_deref().unwrap_or("q35").parse()?;
+        let net = if package.net == Some(false) { Net::None } else { Net::User };
+        let settings = Settings {
+            ports: if options.ports.is_empty() { package_ports } else { options.ports },
+            memory: options.memory.unwrap_or(memory),
+            machine: options.machine.unwrap_or(machine),
+            net: options.net.unwrap_or(net),
+            pcap: options.pcap,
+            timeout: options.timeout,
+        };
+        Ok(settings.without_unreachable_ports())
+    }
+
+    fn without_unreachable_ports(mut self) -> Settings {
+        if self.net == Net::None {
+            self.ports.clear();
+        }
+        self
+    }
+}
+
+/// A size as QEMU writes it: a number of MiB, or one with `K`, `M` or `G`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory(String);
+
+impl FromStr for Memory {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Memory, String> {
+        let digits = text.strip_suffix(['K', 'M', 'G', 'k', 'm', 'g']).unwrap_or(text);
+        match digits.parse::<u64>() {
+            Ok(1..) if digits == text => Ok(Memory(format!("{text}M"))),
+            Ok(1..) => Ok(Memory(text.to_uppercase())),
+            _ => Err(format!("`{text}` is no memory size; write a number with K, M or G, such as `64M`")),
+        }
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// QEMU's machine type with its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine(String);
+
+impl Machine {
+    /// It has no PCI: its devices are virtio-mmio.
+    pub fn is_microvm(&self) -> bool {
+        self.0.starts_with("microvm")
+    }
+}
+
+impl FromStr for Machine {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Machine, String> {
+        match text.split(',').next() {
+            // With ACPI on, the guest finds its devices in the tables; off, on the command line.
+            Some("microvm") if text == "microvm" => Ok(Machine("microvm,acpi=on".into())),
+            Some("q35" | "pc" | "microvm") => Ok(Machine(text.into())),
+            _ => Err(format!("`{text}` is no machine type of ours; choose `q35`, `pc` or `microvm`")),
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The VM's network device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Net {
+    /// Behind QEMU's user-mode network: needs no privileges.
+    User,
+    /// None.
+    None,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    number
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("`{text}` is no time; write a number of seconds, such as `30`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(text.parse::<Memory>().ok().map(|memory| memory.to_string()).as_deref(), expected, "{text}");
+        };
+        check("64", Some("64M"));
+        check("64M", Some("64M"));
+        check("3072k", Some("3072K"));
+        check("1G", Some("1G"));
+        check("0", None);
+        check("M", None);
+        check("64MB", None);
+        check("-1", None);
+    }
+
+    #[test]
+    fn machines() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(text.parse::<Machine>().ok().map(|machine| machine.to_string()).as_deref(), expected, "{text}");
+        };
+        check("q35", Some("q35"));
+        check("pc", Some("pc"));
+        check("microvm", Some("microvm,acpi=on"));
+        check("microvm,acpi=off", Some("microvm,acpi=off"));
+        check("virt", None);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_package() {
+        let package =
+            PackageSettings { ports: vec!["8080:80".into()], memory: Some("5M".into()), ..Default::default() };
+        let merge = |options, is_test| Settings::merge(&package, options, is_test).unwrap();
+        let plain = merge(Options::default(), false);
+        assert_eq!((plain.ports[0].host, plain.memory.to_string()), (8080, "5M".into()));
+        let ports = vec![Port { host: 9090, guest: 80 }];
+        assert_eq!(merge(Options { ports: ports.clone(), ..Default::default() }, false).ports, ports);
+        assert_eq!(merge(Options { net: Some(Net::None), ..Default::default() }, false).ports, []);
+        assert_eq!(merge(Options::default(), true).ports, []);
+    }
+}
