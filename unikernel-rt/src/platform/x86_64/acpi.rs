@@ -1,0 +1,131 @@
+//! The few facts we need from the firmware's tables (ACPI 6.5, chapter 5): where the I/O APIC is, how to power off,
+//! and which virtio devices the DSDT names. No AML is interpreted: the DSDT is searched for device ids and the
+//! resource descriptors that follow them.
+
+use super::{memory, start_info::StartInfo};
+use alloc::vec::Vec;
+use core::{ops::Range, slice};
+
+/// What the tables said. All of it may be missing.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) io_apic: Option<u64>,
+    /// The DSDT, where virtio-mmio devices are described.
+    dsdt: &'static [u8],
+}
+
+const HEADER_LEN: usize = 36;
+/// The search area of the root pointer on PC firmware.
+const BIOS_AREA: Range<u64> = 0xe_0000..0x10_0000;
+/// Tables longer than this are not believed.
+const TABLE_LEN_MAX: u64 = 1 << 20;
+
+/// Reads the tables.
+pub(super) fn read(info: &StartInfo) -> Facts {
+    let mut facts = Facts::default();
+    let Some(root) = info.rsdp.or_else(find_root) else { return facts };
+    for table in root_entries(root) {
+        let Some(table) = load(table) else { continue };
+        match &table[..4] {
+            b"APIC" => facts.io_apic = io_apic(table),
+            b"FACP" => {
+                super::power::learn(table);
+                facts.dsdt = number(table, 40, 4).and_then(load).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+/// A little-endian number of `len` bytes at `at`.
+fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + len)?;
+    Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+fn map(start: u64, len: u64) -> &'static [u8] {
+    let bytes = memory::map_firmware(start..start + len);
+    // SAFETY: mapped just now, one to one; firmware tables lie in memory that nobody writes.
+    unsafe { slice::from_raw_parts(bytes, len as usize) }
+}
+
+fn find_root() -> Option<u64> {
+    let area = map(BIOS_AREA.start, BIOS_AREA.end - BIOS_AREA.start);
+    let found = area.chunks_exact(16).position(|chunk| chunk.starts_with(b"RSD PTR "))?;
+    Some(BIOS_AREA.start + found as u64 * 16)
+}
+
+/// Addresses in the XSDT, or in the RSDT where there is no XSDT.
+fn root_entries(root: u64) -> Vec<u64> {
+    let root = map(root, 36);
+    let revision = root[15];
+    let xsdt = number(root, 24, 8).filter(|address| revision >= 2 && *address != 0);
+    let (table, width) = match xsdt {
+        Some(address) => (load(address), 8),
+        None => (number(root, 16, 4).and_then(load), 4),
+    };
+    let Some(table) = table else { return Vec::new() };
+    table[HEADER_LEN..].chunks_exact(width).filter_map(|entry| number(entry, 0, width)).collect()
+}
+
+/// The whole table at `address`, if its checksum is right.
+fn load(address: u64) -> Option<&'static [u8]> {
+    let len = number(map(address, HEADER_LEN as u64), 4, 4)?;
+    if address == 0 || len < HEADER_LEN as u64 || len > TABLE_LEN_MAX {
+        return None;
+    }
+    let table = map(address, len);
+    let sum = table.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    (sum == 0).then_some(table)
+}
+
+/// The first I/O APIC of the MADT (ACPI 6.5, 5.2.12.3).
+fn io_apic(table: &[u8]) -> Option<u64> {
+    const IO_APIC: u8 = 1;
+    let mut rest = table.get(HEADER_LEN + 8..)?;
+    while let [kind, len, ..] = *rest {
+        if kind == IO_APIC {
+            return number(rest, 4, 4);
+        }
+        rest = rest.get(usize::from(len).max(2)..)?;
+    }
+    None
+}
+
+/// A virtio-mmio device: its registers and its line at the I/O APIC.
+pub(super) struct MmioDevice {
+    pub(super) registers: Range<u64>,
+    pub(super) line: u32,
+}
+
+impl Facts {
+    /// The devices `LNRO0005` of the DSDT, which is how virtio-mmio appears there.
+    pub(super) fn virtio_mmio(&self) -> Vec<MmioDevice> {
+        const ID: &[u8] = b"LNRO0005\0";
+        let mut devices = Vec::new();
+        let mut rest = self.dsdt;
+        while let Some(at) = rest.windows(ID.len()).position(|window| window == ID) {
+            rest = &rest[at + ID.len()..];
+            let end = rest.windows(ID.len()).position(|window| window == ID).unwrap_or(rest.len());
+            devices.extend(resources(&rest[..end]));
+        }
+        devices
+    }
+}
+
+/// The memory range and interrupt of one device (ACPI 6.5, 6.4.3.4 and 6.4.3.6).
+fn resources(device: &[u8]) -> Option<MmioDevice> {
+    /// Tag, length 9, read-write flag, then base and length.
+    const MEMORY32_FIXED: &[u8] = &[0x86, 0x09, 0x00];
+    /// Tag; the length depends on the number of interrupts; flags and count follow.
+    const EXTENDED_INTERRUPT: u8 = 0x89;
+    let at = device.windows(3).position(|window| window == MEMORY32_FIXED)?;
+    let (base, len) = (number(device, at + 4, 4)?, number(device, at + 8, 4)?);
+    let rest = device.get(at + 12..)?;
+    let line = match *rest.first()? {
+        EXTENDED_INTERRUPT => number(rest, 5, 4)?,
+        _ => return None,
+    };
+    Some(MmioDevice { registers: base..base + len, line: line as u32 })
+}

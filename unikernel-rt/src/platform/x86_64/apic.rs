@@ -1,0 +1,69 @@
+//! The interrupt controllers: the core's local APIC (Intel SDM volume 3, chapter 12) and the I/O APIC. The old 8259
+//! pair is masked.
+
+use super::{interrupts, memory, port};
+
+const LOCAL: u64 = 0xfee0_0000;
+const SPURIOUS: u64 = 0xf0;
+const TIMER_MODE: u64 = 0x320;
+const TIMER_INITIAL: u64 = 0x380;
+const TIMER_CURRENT: u64 = 0x390;
+const TIMER_DIVIDE: u64 = 0x3e0;
+const TASK_PRIORITY: u64 = 0x80;
+const ENABLE: u32 = 1 << 8;
+/// Divides the bus clock by 128: the longest sleep of one arming is then minutes instead of seconds.
+const DIVIDE_BY_128: u32 = 0b1010;
+
+/// Where messages for the first core go (SDM 12.11.1).
+pub(super) const MESSAGE_ADDRESS: u32 = LOCAL as u32;
+
+/// The usual place of the first I/O APIC; the MADT may name another.
+pub(super) const IO_APIC_DEFAULT: u64 = 0xfec0_0000;
+
+fn write(register: u64, value: u32) {
+    // SAFETY: a register of the local APIC, which `init` mapped.
+    unsafe { ((LOCAL + register) as *mut u32).write_volatile(value) }
+}
+
+fn read(register: u64) -> u32 {
+    // SAFETY: as for `write`.
+    unsafe { ((LOCAL + register) as *const u32).read_volatile() }
+}
+
+/// Masks the 8259 pair, turns the local APIC on and its timer into a one-shot one.
+pub(super) fn init() {
+    for data_port in [0x21, 0xa1] {
+        // SAFETY: the mask registers of the 8259 pair.
+        unsafe { port::write(data_port, 0xff_u8) };
+    }
+    memory::map_device(LOCAL..LOCAL + 4096);
+    write(TASK_PRIORITY, 0);
+    write(SPURIOUS, ENABLE | u32::from(interrupts::VECTOR_SPURIOUS));
+    write(TIMER_DIVIDE, DIVIDE_BY_128);
+    write(TIMER_MODE, u32::from(interrupts::VECTOR_TIMER));
+}
+
+/// Starts the timer: one interrupt after `ticks`. Zero stops it.
+pub(super) fn start_timer(ticks: u32) {
+    write(TIMER_INITIAL, ticks);
+}
+
+/// Ticks until the timer fires.
+pub(super) fn timer_left() -> u32 {
+    read(TIMER_CURRENT)
+}
+
+/// Sends the edges of input `line` of the I/O APIC at `base` to this core as `vector`.
+pub(super) fn route(base: u64, line: u32, vector: u8) {
+    let registers = memory::map_device(base..base + 4096).cast::<u32>();
+    let write = |register: u32, value: u32| {
+        // SAFETY: the index and data registers of an I/O APIC, just mapped.
+        unsafe {
+            registers.write_volatile(register);
+            registers.add(4).write_volatile(value);
+        }
+    };
+    // Redirection entry: high half, the destination (core 0); low half, fixed, edge, active high, not masked.
+    write(0x10 + 2 * line + 1, 0);
+    write(0x10 + 2 * line, vector.into());
+}

@@ -1,0 +1,146 @@
+//! The clocks: the time stamp counter measures, the local APIC's timer wakes, the CMOS clock tells the date.
+//!
+//! Both counters are measured against the 8254 timer, once, at boot.
+
+use super::{apic, port};
+use crate::time::Instant;
+use core::{
+    arch::x86_64::_rdtsc,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// The counter at boot.
+static BOOT: AtomicU64 = AtomicU64::new(0);
+/// Microseconds per tick of the counter, times 2^32: one multiplication turns ticks into time.
+static MICROS_PER_TICK: AtomicU64 = AtomicU64::new(0);
+/// Ticks of the local APIC's timer per millisecond.
+static TIMER_TICKS_PER_MILLI: AtomicU32 = AtomicU32::new(0);
+static BOOT_UNIX_SECONDS: AtomicU64 = AtomicU64::new(0);
+
+/// How long the measurement takes. The counters are read to about a microsecond, so this is good to 0.05 %.
+const MEASURE_MICROS: u64 = 2_000;
+/// The 8254's frequency is 105/88 MHz.
+const PIT_TICKS: u16 = (MEASURE_MICROS * 105 / 88) as u16;
+/// A gate that never opens means there is no 8254.
+const PATIENCE_READS: u32 = 10_000_000;
+
+pub(super) fn ticks() -> u64 {
+    // SAFETY: every 64-bit CPU has the counter, and nothing forbids reading it.
+    unsafe { _rdtsc() }
+}
+
+/// Measures the counters and reads the date.
+///
+/// # Errors
+///
+/// There is no 8254 timer to measure against.
+pub(super) fn init() -> Result<(), &'static str> {
+    let start = ticks();
+    BOOT.store(start, Ordering::Relaxed);
+    let (counter, timer) = measure()?;
+    MICROS_PER_TICK.store((MEASURE_MICROS << 32) / counter.max(1), Ordering::Relaxed);
+    TIMER_TICKS_PER_MILLI.store((u64::from(timer) * 1000 / MEASURE_MICROS).max(1) as u32, Ordering::Relaxed);
+    BOOT_UNIX_SECONDS.store(cmos_seconds().unwrap_or(0), Ordering::Relaxed);
+    Ok(())
+}
+
+/// Ticks of the counter and of the local APIC's timer during `MEASURE_MICROS`, by channel 2 of the 8254.
+fn measure() -> Result<(u64, u32), &'static str> {
+    const GATE: u16 = 0x61;
+    const OUTPUT_HIGH: u8 = 1 << 5;
+    // SAFETY: the ports of the 8254 and of its gate; they touch no memory.
+    unsafe {
+        let gate: u8 = port::read(GATE);
+        port::write(GATE, gate & !0b11 | 0b01); // gate on, speaker off
+        port::write(0x43, 0b1011_0000_u8); // channel 2, both bytes, mode 0: output rises at zero
+        port::write(0x42, PIT_TICKS as u8);
+        port::write(0x42, (PIT_TICKS >> 8) as u8);
+    }
+    apic::start_timer(u32::MAX);
+    let start = ticks();
+    for _ in 0..PATIENCE_READS {
+        // SAFETY: as above.
+        if unsafe { port::read::<u8>(GATE) } & OUTPUT_HIGH != 0 {
+            let counted = (ticks() - start, u32::MAX - apic::timer_left());
+            apic::start_timer(0);
+            return Ok(counted);
+        }
+    }
+    Err("the machine has no 8254 timer to measure its clock with; with QEMU's microvm leave `pit=on`")
+}
+
+pub(crate) fn now_micros() -> u64 {
+    let ticks = ticks().wrapping_sub(BOOT.load(Ordering::Relaxed));
+    ((u128::from(ticks) * u128::from(MICROS_PER_TICK.load(Ordering::Relaxed))) >> 32) as u64
+}
+
+pub(crate) fn boot_unix_time() -> Duration {
+    Duration::from_secs(BOOT_UNIX_SECONDS.load(Ordering::Relaxed))
+}
+
+/// Arranges an interrupt at `deadline`, or never. It may come early; whoever waits looks at the clock.
+pub(super) fn wake_at(deadline: Option<Instant>) {
+    let Some(deadline) = deadline.filter(|deadline| *deadline < Instant::FOREVER) else {
+        return apic::start_timer(0);
+    };
+    let micros = deadline.as_micros().saturating_sub(now_micros());
+    let per_milli = u64::from(TIMER_TICKS_PER_MILLI.load(Ordering::Relaxed));
+    // One tick more than needed: an interrupt just before the deadline would have to be asked for again.
+    let ticks = micros.saturating_mul(per_milli) / 1000 + 1;
+    apic::start_timer(ticks.min(u32::MAX.into()) as u32);
+}
+
+/// Seconds since 1970 by the battery-backed clock, which hypervisors keep in UTC. `None` where there is none.
+fn cmos_seconds() -> Option<u64> {
+    // The clock may be ticking over while it is read: two equal readings are a right one.
+    let mut last = cmos_fields();
+    for _ in 0..8 {
+        let fields = cmos_fields();
+        if fields == last {
+            return unix_seconds(fields);
+        }
+        last = fields;
+    }
+    None
+}
+
+/// Second, minute, hour, day, month, year, status B, in the clock's own coding.
+fn cmos_fields() -> [u8; 7] {
+    [0, 2, 4, 7, 8, 9, 11].map(|register: u8| {
+        // SAFETY: the index and data ports of the CMOS memory; 0x80 keeps non-maskable interrupts off.
+        unsafe {
+            port::write(0x70, register | 0x80);
+            port::read(0x71)
+        }
+    })
+}
+
+fn unix_seconds(fields: [u8; 7]) -> Option<u64> {
+    const BINARY: u8 = 1 << 2;
+    const HOURS_24: u8 = 1 << 1;
+    let status = fields[6];
+    let plain = |value: u8| if status & BINARY != 0 { value } else { (value >> 4) * 10 + (value & 15) };
+    let [second, minute, mut hour, day, month, year, _] = fields;
+    let afternoon = status & HOURS_24 == 0 && hour & 0x80 != 0;
+    hour = plain(hour & 0x7f);
+    if status & HOURS_24 == 0 {
+        hour = hour % 12 + if afternoon { 12 } else { 0 };
+    }
+    let (second, minute, day, month) = (plain(second), plain(minute), plain(day), plain(month));
+    // A bus that answers 0xff everywhere is a clock that is not there.
+    let sane = second < 61 && minute < 60 && hour < 24 && (1..=31).contains(&day) && (1..=12).contains(&month);
+    sane.then(|| {
+        let days = days_since_1970(2000 + u64::from(plain(year)), month.into(), day.into());
+        ((days * 24 + u64::from(hour)) * 60 + u64::from(minute)) * 60 + u64::from(second)
+    })
+}
+
+/// Howard Hinnant's algorithm (<https://howardhinnant.github.io/date_algorithms.html>), for years from 2000 on.
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}

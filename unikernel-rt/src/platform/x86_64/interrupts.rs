@@ -1,0 +1,277 @@
+//! Interrupts and CPU faults.
+//!
+//! Interrupts are taken in two places only: while the core halts, and in a short window between two rounds of the
+//! executor. A handler marks its vector and returns with interrupts off; the work is done by the task it wakes.
+//! So no code ever runs beside other code, and there are no critical sections.
+
+use super::report;
+use core::{
+    arch::{asm, global_asm, naked_asm},
+    cell::{RefCell, UnsafeCell},
+    sync::atomic::{AtomicU32, Ordering},
+    task::Waker,
+};
+use x86_64::{
+    VirtAddr,
+    instructions::{segmentation::Segment, tables::load_tss},
+    registers::segmentation::{CS, DS, ES, SS},
+    structures::{
+        gdt::{Descriptor, GlobalDescriptorTable},
+        idt::InterruptDescriptorTable,
+        tss::TaskStateSegment,
+    },
+};
+
+/// The first vector that is not a CPU exception.
+const VECTOR_FIRST: u8 = 32;
+/// One bit each in `PENDING`.
+const VECTOR_COUNT: u8 = 32;
+
+/// The timer's vector.
+pub(super) const VECTOR_TIMER: u8 = VECTOR_FIRST;
+/// What the local APIC delivers when there was nothing to deliver (its low four bits are ones).
+pub(super) const VECTOR_SPURIOUS: u8 = VECTOR_FIRST + VECTOR_COUNT - 1;
+
+/// Vectors that have fired since somebody looked, by their distance from `VECTOR_FIRST`.
+#[unsafe(no_mangle)]
+static __PENDING: AtomicU32 = AtomicU32::new(0);
+
+/// Per-core state that handlers and the executor never use at the same time.
+struct CoreOnly<T>(UnsafeCell<T>);
+
+// SAFETY: one core, and interrupt handlers do not touch it.
+unsafe impl<T> Sync for CoreOnly<T> {}
+
+static WAKERS: CoreOnly<RefCell<[Option<Waker>; VECTOR_COUNT as usize]>> =
+    CoreOnly(UnsafeCell::new(RefCell::new([const { None }; VECTOR_COUNT as usize])));
+
+static TABLES: CoreOnly<(InterruptDescriptorTable, GlobalDescriptorTable, TaskStateSegment)> = CoreOnly(
+    UnsafeCell::new((InterruptDescriptorTable::new(), GlobalDescriptorTable::new(), TaskStateSegment::new())),
+);
+
+/// Faults run on a stack of their own, for the case that the fault is the stack.
+const FAULT_STACK_LEN: usize = 16 * 1024;
+
+#[repr(align(16))]
+struct FaultStack(UnsafeCell<[u8; FAULT_STACK_LEN]>);
+
+// SAFETY: only the CPU uses it, one fault at a time.
+unsafe impl Sync for FaultStack {}
+
+static FAULT_STACK: FaultStack = FaultStack(UnsafeCell::new([0; FAULT_STACK_LEN]));
+const FAULT_STACK_INDEX: u16 = 0;
+
+// One entry per vector: mark the bit, end the interrupt at the local APIC (at 0xfee00000), and return with
+// interrupts off, so that a second one waits until the executor looks.
+global_asm!(
+    r#"
+.altmacro
+.macro interrupt_entry number
+.balign 64
+    push rax
+    lock or dword ptr [rip + __PENDING], 1 << \number
+    mov eax, 0xfee000b0
+    mov dword ptr [rax], 0
+    and qword ptr [rsp + 24], ~0x200
+    pop rax
+    iretq
+.endm
+.pushsection .text.interrupt_entries, "ax"
+.balign 64
+.global __interrupt_entries
+__interrupt_entries:
+.set n, 0
+.rept 32
+    interrupt_entry %n
+    .set n, n + 1
+.endr
+.popsection
+.noaltmacro
+"#
+);
+
+unsafe extern "C" {
+    static __interrupt_entries: u8;
+}
+
+/// Bytes from one entry to the next; the assembly aligns them so.
+const ENTRY_LEN: u64 = 64;
+
+/// Loads the tables. Faults are reported from here on.
+pub(super) fn init() {
+    // SAFETY: called once, at boot; from now on only the CPU reads the tables.
+    let (idt, gdt, tss) = unsafe { &mut *TABLES.0.get() };
+    tss.interrupt_stack_table[FAULT_STACK_INDEX as usize] =
+        VirtAddr::from_ptr(FAULT_STACK.0.get()) + FAULT_STACK_LEN as u64;
+    let code = gdt.append(Descriptor::kernel_code_segment());
+    let data = gdt.append(Descriptor::kernel_data_segment());
+    let tss = gdt.append(Descriptor::tss_segment(tss));
+    gdt.load();
+    // SAFETY: the selectors name descriptors of the table just loaded.
+    unsafe {
+        CS::set_reg(code);
+        SS::set_reg(data);
+        DS::set_reg(data);
+        ES::set_reg(data);
+        load_tss(tss);
+    }
+    set_handlers(idt);
+    idt.load();
+}
+
+macro_rules! fault_entries {
+    ($idt:ident, without_code: [$($plain:ident = $plain_number:literal),*], with_code: [$($coded:ident = $coded_number:literal),*]) => {
+        $({
+            #[unsafe(naked)]
+            unsafe extern "C" fn entry() {
+                naked_asm!("push 0", concat!("push ", $plain_number), "jmp {fault}", fault = sym fault_entry)
+            }
+            // SAFETY: the entry saves the frame the CPU pushes for this vector; the stack is the fault stack.
+            unsafe { $idt.$plain.set_handler_addr(VirtAddr::from_ptr(entry as *const ())).set_stack_index(FAULT_STACK_INDEX) };
+        })*
+        $({
+            #[unsafe(naked)]
+            unsafe extern "C" fn entry() {
+                naked_asm!(concat!("push ", $coded_number), "jmp {fault}", fault = sym fault_entry)
+            }
+            // SAFETY: as above; for this vector the CPU pushes an error code.
+            unsafe { $idt.$coded.set_handler_addr(VirtAddr::from_ptr(entry as *const ())).set_stack_index(FAULT_STACK_INDEX) };
+        })*
+    };
+}
+
+fn set_handlers(idt: &mut InterruptDescriptorTable) {
+    fault_entries!(idt,
+        without_code: [
+            divide_error = 0, debug = 1, non_maskable_interrupt = 2, breakpoint = 3, overflow = 4,
+            bound_range_exceeded = 5, invalid_opcode = 6, device_not_available = 7, x87_floating_point = 16,
+            machine_check = 18, simd_floating_point = 19, virtualization = 20
+        ],
+        with_code: [
+            double_fault = 8, invalid_tss = 10, segment_not_present = 11, stack_segment_fault = 12,
+            general_protection_fault = 13, page_fault = 14, alignment_check = 17
+        ]
+    );
+    for number in 0..VECTOR_COUNT {
+        let entry = (&raw const __interrupt_entries) as u64 + u64::from(number) * ENTRY_LEN;
+        // SAFETY: an entry of the assembly above, which preserves every register.
+        unsafe { idt[VECTOR_FIRST + number].set_handler_addr(VirtAddr::new(entry)) };
+    }
+}
+
+/// The registers at a fault, as `fault_entry` pushes them.
+#[repr(C)]
+pub(super) struct FaultFrame {
+    pub(super) r15: u64,
+    pub(super) r14: u64,
+    pub(super) r13: u64,
+    pub(super) r12: u64,
+    pub(super) r11: u64,
+    pub(super) r10: u64,
+    pub(super) r9: u64,
+    pub(super) r8: u64,
+    pub(super) rbp: u64,
+    pub(super) rdi: u64,
+    pub(super) rsi: u64,
+    pub(super) rdx: u64,
+    pub(super) rcx: u64,
+    pub(super) rbx: u64,
+    pub(super) rax: u64,
+    pub(super) vector: u64,
+    pub(super) error_code: u64,
+    pub(super) rip: u64,
+    pub(super) cs: u64,
+    pub(super) rflags: u64,
+    pub(super) rsp: u64,
+    pub(super) ss: u64,
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn fault_entry() {
+    naked_asm!(
+        "push rax",
+        "push rbx",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push rbp",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "cld",
+        "mov rdi, rsp",
+        "and rsp, -16",
+        "call {report}",
+        "ud2",
+        report = sym report::fault,
+    )
+}
+
+/// A vector of a device, and whom it wakes.
+pub(super) struct Irq {
+    number: usize,
+}
+
+impl Irq {
+    /// Takes the next free vector.
+    pub(super) fn new() -> Option<Irq> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) as usize;
+        (number + 1 < VECTOR_COUNT as usize).then_some(Irq { number })
+    }
+
+    /// The vector to tell the device.
+    pub(super) fn vector(&self) -> u8 {
+        VECTOR_FIRST + self.number as u8
+    }
+
+    /// Wakes `waker` when the interrupt comes; once.
+    pub(super) fn wake(&self, waker: &Waker) {
+        let mut wakers = wakers().borrow_mut();
+        match &mut wakers[self.number] {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+}
+
+fn wakers() -> &'static RefCell<[Option<Waker>; VECTOR_COUNT as usize]> {
+    // SAFETY: a shared reference; handlers do not use it, so the `RefCell` sees one core only.
+    unsafe { &*WAKERS.0.get() }
+}
+
+/// Lets pending interrupts in, one instruction long.
+pub(super) fn window() {
+    // SAFETY: handlers touch `__PENDING` only. `sti` takes effect after the next instruction.
+    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
+}
+
+/// Halts until an interrupt comes. It cannot come between the decision to halt and the halt: `sti` takes effect
+/// after `hlt` has begun.
+pub(super) fn halt() {
+    // SAFETY: as for `window`.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+}
+
+/// Wakes whom the interrupts since the last call concern. False when there were none.
+pub(super) fn wake_pending() -> bool {
+    if __PENDING.load(Ordering::Relaxed) == 0 {
+        return false;
+    }
+    let mut pending = __PENDING.swap(0, Ordering::AcqRel);
+    let mut wakers = wakers().borrow_mut();
+    while pending != 0 {
+        let number = pending.trailing_zeros();
+        pending &= pending - 1;
+        if let Some(waker) = wakers[number as usize].take() {
+            waker.wake();
+        }
+    }
+    true
+}

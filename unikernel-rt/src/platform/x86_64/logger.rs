@@ -1,0 +1,54 @@
+//! defmt's way to the console. A frame stands between two bytes that never occur in UTF-8, so a reader finds
+//! frames among plain text, and finds its way again after a damaged one.
+
+use super::serial;
+use core::cell::UnsafeCell;
+
+const FRAME_START: u8 = 0xc0;
+const FRAME_END: u8 = 0xc1;
+const ESCAPE: u8 = 0xdb;
+const ESCAPE_FLIP: u8 = 0x20;
+
+#[defmt::global_logger]
+struct Logger;
+
+struct Encoder(UnsafeCell<defmt::Encoder>);
+
+// SAFETY: one core, and interrupt handlers do not log; so between acquire and release nobody else comes.
+unsafe impl Sync for Encoder {}
+
+static ENCODER: Encoder = Encoder(UnsafeCell::new(defmt::Encoder::new()));
+
+fn write_escaped(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| matches!(*byte, FRAME_START | FRAME_END | ESCAPE)) {
+        serial::write(&rest[..at]);
+        serial::write(&[ESCAPE, rest[at] ^ ESCAPE_FLIP]);
+        rest = &rest[at + 1..];
+    }
+    serial::write(rest);
+}
+
+// SAFETY: as for `Encoder`: one core, no logging in interrupt handlers, and a panic in between ends the machine.
+unsafe impl defmt::Logger for Logger {
+    fn acquire() {
+        serial::write(&[FRAME_START]);
+        // SAFETY: nobody else holds the encoder, see above.
+        unsafe { (*ENCODER.0.get()).start_frame(write_escaped) }
+    }
+
+    unsafe fn flush() {}
+
+    unsafe fn release() {
+        // SAFETY: nobody else holds the encoder, see above.
+        unsafe { (*ENCODER.0.get()).end_frame(write_escaped) }
+        serial::write(&[FRAME_END]);
+    }
+
+    unsafe fn write(bytes: &[u8]) {
+        // SAFETY: nobody else holds the encoder, see above.
+        unsafe { (*ENCODER.0.get()).write(bytes, write_escaped) }
+    }
+}
+
+defmt::timestamp!("{=u64:us}", super::now_micros());

@@ -1,0 +1,111 @@
+//! The virtual machine: x86-64, one core.
+//!
+//! In the order of the boot: [`boot`] enters from the loader, [`start`] sets up the rest, [`run`] is the machine's
+//! life. All unsafe code of the project is in this folder.
+
+mod acpi;
+mod apic;
+mod boot;
+mod clock;
+mod cpu;
+mod heap;
+mod interrupts;
+mod logger;
+mod memory;
+mod pci;
+mod port;
+mod power;
+mod report;
+mod seed;
+mod serial;
+mod start_info;
+mod virtio;
+
+pub(crate) use clock::{boot_unix_time, now_micros};
+pub(crate) use heap::heap_stats;
+pub(crate) use power::exit;
+pub(crate) use seed::seed;
+pub(crate) use serial::console_line;
+
+use super::Core;
+use crate::{Error, Machine, args::BootArgs, entry, time::Instant};
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use start_info::StartInfo;
+
+unsafe extern "Rust" {
+    /// The app; `#[unikernel_rt::main]` defines it.
+    safe fn __unikernel_main(machine: &mut Machine);
+}
+
+struct CoreSlot(UnsafeCell<Option<Core>>);
+
+// SAFETY: one core, and interrupt handlers do not touch it.
+unsafe impl Sync for CoreSlot {}
+
+static CORE: CoreSlot = CoreSlot(UnsafeCell::new(None));
+static CORE_READY: AtomicBool = AtomicBool::new(false);
+
+/// Calls `f` with this core.
+pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> R {
+    // SAFETY: written once in `start`, before the first task; after that there are shared references only.
+    let core = unsafe { (*CORE.0.get()).as_ref() };
+    f(core.expect("the core is set up before anything uses it"))
+}
+
+/// The task that is being polled, for reports that may come at any time.
+fn current_task() -> Option<usize> {
+    CORE_READY.load(Ordering::Relaxed).then(|| with_core(|core| core.executor.current()))?
+}
+
+/// Sets the machine up and runs the app. Called by the boot code, once.
+unsafe extern "C" fn start(start_info: u32) -> ! {
+    serial::init();
+    interrupts::init();
+    cpu::protect();
+    // SAFETY: the loader's address, passed on by the boot code; no memory has been given away yet.
+    let info = unsafe { StartInfo::read(start_info) }.unwrap_or_else(|problem| refuse(problem));
+    // SAFETY: called once, with copied start info.
+    if let Err(memory::TooLittle { needed_mib }) = unsafe { memory::init(&info) } {
+        console_line(format_args!("unikernel: cannot start: too little memory; start the machine with -m {needed_mib}M"));
+        exit(entry::EXIT_BOOT_ERROR);
+    }
+    apic::init();
+    clock::init().unwrap_or_else(|problem| refuse(problem));
+    let facts = acpi::read(&info);
+    let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
+    let args = BootArgs::parse(info.command_line().unwrap_or_else(|problem| refuse(problem)));
+    // SAFETY: called once, before anything uses the core.
+    unsafe { *CORE.0.get() = Some(Core::new(seed, args)) };
+    CORE_READY.store(true, Ordering::Relaxed);
+
+    let mut machine = Machine::new();
+    virtio::probe(&mut machine, &facts).unwrap_or_else(|error| entry::die(error));
+    __unikernel_main(&mut machine);
+    run()
+}
+
+/// Refuses to start.
+fn refuse(problem: &'static str) -> ! {
+    entry::die(Error::msg(problem))
+}
+
+/// Runs the tasks until the machine ends. When none is ready the core halts until a timer or a device wakes it.
+fn run() -> ! {
+    with_core(|core| {
+        loop {
+            interrupts::window();
+            interrupts::wake_pending();
+            let next = core.timers.borrow().next_deadline();
+            if next.is_some_and(|next| next <= Instant::now()) {
+                core.timers.borrow_mut().expire(Instant::now());
+            }
+            if core.executor.run_ready() == 0 {
+                clock::wake_at(core.timers.borrow().next_deadline());
+                interrupts::halt();
+            }
+        }
+    })
+}
