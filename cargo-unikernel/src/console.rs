@@ -135,10 +135,13 @@ mod tests {
     use super::*;
 
     fn check(input: &[u8], expected: &str) {
-        let own = std::env::current_exe().unwrap();
+        check_with(b"", input, expected);
+    }
+
+    fn check_with(elf: &[u8], input: &[u8], expected: &str) {
         for cut in 0..=input.len() {
             let mut out = Vec::new();
-            let mut console = Console::new(&own, b"", None, &mut out);
+            let mut console = Console::new(Path::new("/nonexistent"), elf, None, &mut out);
             console.write(&input[..cut]).unwrap();
             console.write(&input[cut..]).unwrap();
             console.finish().unwrap();
@@ -154,5 +157,12 @@ mod tests {
         check(b"\x1b[31mred\x07\n", "\\u{1b}[31mred\\u{7}\n");
         check(b"half\xc0\x01\xc1line\n", "half\n(log frame 01 without a decoder)\nline\n");
         check(b"bad \xff byte\n", "bad \u{fffd} byte\n");
+    }
+
+    #[test]
+    fn log_lines_come_between_text_lines() {
+        let elf = decode::tests::elf_with(&[("defmt_info", "up {=u8}")]);
+        let log = b"boot\n\xc0\x01\0\x40\xe2\x01\0\0\0\0\0\xdb\xe0\xc1bye\n";
+        check_with(&elf, log, "boot\n   0.123456 INFO  up 192\nbye\n");
     }
 }

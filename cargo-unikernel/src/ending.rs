@@ -72,7 +72,7 @@ impl fmt::Display for Ending {
             Ending::TimedOut(limit) => write!(
                 f,
                 "not finished after {} s and stopped (exit code {code}); `--timeout SECONDS` gives it more",
-                limit.as_secs()
+                limit.as_secs_f64()
             ),
             Ending::Unheard => Ok(()),
         }

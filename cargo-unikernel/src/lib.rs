@@ -7,10 +7,12 @@
 //! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
 //! | which QEMU command is that? | [`qemu`] |
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
+//! | does its web server answer? | [`announce`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
 #![forbid(unsafe_code)]
 
 pub mod accel;
+pub mod announce;
 pub mod babysit;
 pub mod build;
 pub mod cli;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    accel,
+    accel, announce,
     console::Console,
     ending::Ending,
     image, install, package, port, qemu,
@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Prints the QEMU command instead of running it.
     #[arg(long)]
     dry_run: bool,
+    /// Prints the address of each forwarded port once a web server answers there.
+    #[arg(long)]
+    announce: bool,
     #[command(flatten)]
     libtest: LibtestFlags,
     /// Boot arguments, `key=value`; for a test also the filter: part of the names of the tests to run.
@@ -77,6 +80,9 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let program = install::qemu().map_err(anyhow::Error::msg)?;
     port::check_free(&settings.ports)?;
     let timeout = settings.timeout.or(is_test.then_some(TEST_TIMEOUT));
+    if arguments.announce {
+        announce::start(&settings.ports);
+    }
     boot(&program, &vm, &elf, origin.workspace.as_deref(), timeout)
 }
 
@@ -123,10 +129,8 @@ mod tests {
     fn check(words: &str, is_test: bool, expected: Result<&str, &str>) {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
         let line = boot_arguments(&words, &["raw".into()], is_test).map(|arguments| arguments.join(" "));
-        assert_eq!(
-            line.map_err(|error| error.to_string()).as_deref(),
-            expected.map_err(str::to_owned).as_deref().map_err(|e| e)
-        );
+        let line = line.map_err(|error| error.to_string());
+        assert_eq!(line, expected.map(str::to_owned).map_err(str::to_owned));
     }
 
     #[test]

@@ -128,14 +128,19 @@ fn follow(
 fn stop(child: &mut Child, events: &Receiver<Event>) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-    let end = Instant::now() + GRACE;
-    while asked {
+    if !asked || !closes(events, Instant::now() + GRACE) {
+        // It may have ended meanwhile, which is what we want.
+        let _ = child.kill();
+    }
+}
+
+/// Whether the console is closed before the end of this time; what it still says is dropped.
+fn closes(events: &Receiver<Event>, end: Instant) -> bool {
+    loop {
         match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(Event::Console(_)) => {}
-            Ok(Event::ConsoleClosed) => return,
-            Ok(Event::Signal(_)) | Err(_) => break,
+            Ok(Event::ConsoleClosed) => return true,
+            Ok(Event::Signal(_)) | Err(_) => return false,
         }
     }
-    // It may have ended meanwhile, which is what we want.
-    let _ = child.kill();
 }

@@ -57,3 +57,107 @@ fn show(frame: &Frame<'_>) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use object::{
+        Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+        write::{Object, Symbol, SymbolSection},
+    };
+
+    /// An ELF whose `.defmt` holds these entries (tag, format string) at index 1, 2, …; index 0 is the time.
+    pub fn elf_with(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut elf = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+        let section = elf.add_section(Vec::new(), b".defmt".to_vec(), SectionKind::ReadOnlyData);
+        elf.append_section_data(section, &vec![0; entries.len() + 1], 1);
+        let mut add = |name: String, value, section| {
+            let (kind, scope) = (SymbolKind::Data, SymbolScope::Linkage);
+            let name = name.into_bytes();
+            elf.add_symbol(Symbol {
+                name,
+                value,
+                size: 1,
+                kind,
+                scope,
+                weak: false,
+                section,
+                flags: SymbolFlags::None,
+            });
+        };
+        add("_defmt_version_ = 4".into(), 0, SymbolSection::Absolute);
+        add("_defmt_encoding_ = raw".into(), 0, SymbolSection::Absolute);
+        let time = [("defmt_timestamp", "{=u64:us}")];
+        for (index, (tag, data)) in time.iter().chain(entries).enumerate() {
+            let name = serde_json::json!({
+                "package": "app", "tag": tag, "data": data, "disambiguator": index.to_string(), "crate_name": "app",
+            });
+            add(name.to_string(), index as u64, SymbolSection::Section(section));
+        }
+        elf.write().unwrap()
+    }
+
+    const ENTRIES: [(&str, &str); 5] = [
+        ("defmt_info", "booted"),
+        ("defmt_warn", "{=u8} of {=str}"),
+        ("defmt_error", "two\nlines"),
+        ("defmt_debug", "{=str}"),
+        ("defmt_println", "plain"),
+    ];
+
+    fn check(frame: &[u8], expected: &str) {
+        let decoder = Decoder::new(&elf_with(&ENTRIES)).unwrap();
+        assert_eq!(decoder.line(frame), expected);
+    }
+
+    /// Index, then the time in microseconds, then the arguments; all little-endian.
+    fn frame(index: u8, micros: u64, arguments: &[u8]) -> Vec<u8> {
+        [&[index, 0][..], &micros.to_le_bytes(), arguments].concat()
+    }
+
+    #[test]
+    fn frames_become_lines() {
+        check(&frame(1, 12_345, b""), "   0.012345 INFO  booted");
+        check(&frame(1, 3_600_000_000, b""), "3600.000000 INFO  booted");
+        check(&frame(2, 0, b"\x07\x02\0\0\0hi"), "   0.000000 WARN  7 of hi");
+        check(&frame(3, 1, b""), "   0.000001 ERROR two\n                  lines");
+        check(&frame(5, 1, b""), "   0.000001       plain");
+    }
+
+    #[test]
+    fn control_characters_of_strangers_are_shown_not_sent() {
+        check(&frame(4, 0, b"\x03\0\0\0a\x1bb"), "   0.000000 DEBUG a\\u{1b}b");
+    }
+
+    #[test]
+    fn senseless_frames_are_shown_as_they_are() {
+        check(&[], "(log frame  is too short)");
+        check(&frame(2, 0, b"\x07\xff"), "(log frame 0200000000000000000007ff is too short)");
+        check(
+            &frame(9, 0, b""),
+            "(log frame 09000000000000000000 does not fit this image; is it the ELF that is running?)",
+        );
+    }
+
+    #[test]
+    fn an_image_without_format_strings_is_no_error() {
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(Decoder::new(&own).unwrap().table.is_none());
+    }
+
+    #[test]
+    fn format_strings_at_a_wrong_place_are_an_error() {
+        let mut elf = elf_with(&ENTRIES);
+        set_address(&mut elf, 0x1000);
+        let text = Decoder::new(&elf).err().unwrap().to_string();
+        assert!(text.starts_with("the section .defmt of the image is at 0x1000 instead of 0; link with"), "{text}");
+    }
+
+    /// Patches `sh_addr` of the one section that has the length of `.defmt`.
+    fn set_address(elf: &mut [u8], address: u64) {
+        let table = u64::from_le_bytes(elf[0x28..0x30].try_into().unwrap()) as usize;
+        let len = (ENTRIES.len() as u64 + 1).to_le_bytes();
+        let header = (table..elf.len()).step_by(64).find(|at| elf[at + 0x20..at + 0x28] == len).unwrap();
+        elf[header + 0x10..header + 0x18].copy_from_slice(&address.to_le_bytes());
+    }
+}
