@@ -1,0 +1,250 @@
+//! The measurements, in the order of the table.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::boot::{first_answer, first_log_line};
+use crate::cases::{self, LOADS, LoadCase};
+use crate::connections::Idle;
+use crate::linux::Linux;
+use crate::load::{self, Outcome, Span};
+use crate::namespace::GUEST;
+use crate::profile;
+use crate::project::Project;
+use crate::report::{Report, Side};
+use crate::vm::{Counting, Guest, Machine, Vm};
+use crate::{Options, Result, What, error, size};
+
+/// A run of the benchmark.
+pub struct Bench<'run> {
+    /// What was measured up to now.
+    pub report: Report,
+    pub(crate) options: &'run Options,
+    project: &'run Project,
+    folder: &'run Path,
+}
+
+/// Linux under emulation takes up to 5 s; on a busy machine much longer.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+/// Our images answer within a second; a memory that is too small shows by then.
+const SMALL_BOOT_LIMIT: Duration = Duration::from_secs(20);
+/// Connections that are only open, beside the load.
+const IDLE_CONNECTIONS: usize = 10_000;
+
+impl<'run> Bench<'run> {
+    /// A run that has measured nothing yet.
+    pub fn new(options: &'run Options, project: &'run Project, folder: &'run Path) -> Self {
+        Bench { report: Report::default(), options, project, folder }
+    }
+
+    /// Measures all that was asked for.
+    pub fn measure(&mut self) -> Result {
+        if self.options.wants(What::Size) {
+            self.sizes()?;
+        }
+        if self.options.wants(What::Memory) {
+            self.memory()?;
+        }
+        if self.options.wants_ours() {
+            let guest = self.ours();
+            self.measure_side(Side::Ours, &guest, &guest.clone())?;
+        }
+        if self.options.wants_linux() {
+            let linux = Linux::in_cache(&self.project.cache);
+            self.measure_side(Side::Linux, &linux.guest(), &linux.small_guest())?;
+        }
+        if self.options.wants(What::Mixed) {
+            self.mixed()?;
+        }
+        Ok(())
+    }
+
+    /// Shows where the instructions go.
+    pub fn profile(&mut self) -> Result {
+        let guest = self.ours();
+        for case in self.loads(&["hello64"])? {
+            let mut vm = self.boot(&guest, Counting::Profile)?;
+            first_answer(&mut vm, address(&guest), "/hello", BOOT_LIMIT)?;
+            let by = self.options.by;
+            let text = profile::run(&vm, &guest, case, self.span(), by, self.options.top)?;
+            println!("{text}");
+        }
+        Ok(())
+    }
+
+    fn measure_side(&mut self, side: Side, guest: &Guest, small: &Guest) -> Result {
+        let only_linux = side == Side::Linux && self.options.what.contains(&What::Linux);
+        let wants = |what| self.options.wants(what) || only_linux;
+        let (boot, idle) = (wants(What::Boot), wants(What::Idle));
+        let (load, connections) = (wants(What::Load), wants(What::Connections));
+        if boot {
+            self.boots(side, small)?;
+        }
+        if idle {
+            self.idle(side, small)?;
+        }
+        if load {
+            self.loaded(side, guest)?;
+        }
+        if connections {
+            self.connections(side, small)?;
+        }
+        Ok(())
+    }
+
+    fn boots(&mut self, side: Side, guest: &Guest) -> Result {
+        let machines =
+            [("microvm", Machine::Microvm), ("microvm-no-acpi", Machine::MicrovmNoAcpi), ("q35", Machine::Q35)];
+        for (name, machine) in machines {
+            // Debian's cloud kernel has its virtio-mmio driver in no package of ours.
+            if side == Side::Linux && machine != Machine::Q35 {
+                continue;
+            }
+            let guest = Guest { machine, ..guest.clone() };
+            let mut boots = Vec::new();
+            for _ in 0..if self.options.quick { 1 } else { 5 } {
+                let mut vm = self.boot(&guest, Counting::Totals)?;
+                boots.push(first_answer(&mut vm, address(&guest), "/hello", BOOT_LIMIT)?);
+            }
+            boots.sort_by_key(|boot| boot.instructions);
+            let median = boots[boots.len() / 2];
+            let millions = median.instructions as f64 / 1e6;
+            self.report.add(side, &format!("boot.{name}.insn"), millions);
+            self.report.add(side, &format!("boot.{name}.ms"), median.elapsed.as_secs_f64() * 1e3);
+        }
+        Ok(())
+    }
+
+    fn idle(&mut self, side: Side, guest: &Guest) -> Result {
+        let vm = self.serving(guest)?;
+        // Time for what a boot leaves behind: closing connections, answers to ARP.
+        std::thread::sleep(Duration::from_secs(if self.options.quick { 3 } else { 12 }));
+        let seconds = if self.options.quick { 5 } else { 15 };
+        let before = vm.counts().instructions;
+        std::thread::sleep(Duration::from_secs(seconds));
+        let executed = vm.counts().instructions - before;
+        self.report.add(side, "idle.insn", executed as f64 / seconds as f64);
+        Ok(())
+    }
+
+    fn loaded(&mut self, side: Side, guest: &Guest) -> Result {
+        let vm = self.serving(guest)?;
+        let all: Vec<&str> = LOADS.iter().map(|case| case.id).collect();
+        for case in self.loads(&all)? {
+            let outcome = load::run(&vm, address(guest), &case.load, self.span())?;
+            self.report.add(side, &format!("{}.insn", case.id), outcome.instructions_per_answer());
+            self.report.add(side, &format!("{}.rate", case.id), outcome.answers_per_second());
+            self.remarks(side, case.id, &outcome);
+        }
+        Ok(())
+    }
+
+    fn remarks(&mut self, side: Side, case: &str, outcome: &Outcome) {
+        let host_micros = outcome.host_cpu.as_secs_f64() * 1e6 / outcome.answers as f64;
+        eprintln!("{side:?} {case}: {host_micros:.1} µs of QEMU's CPU time/request");
+        if outcome.failures > 0 {
+            let failures = outcome.failures;
+            self.report.note(format!("{side:?} {case}: {failures} connections failed"));
+        }
+    }
+
+    fn connections(&mut self, side: Side, guest: &Guest) -> Result {
+        let vm = self.serving(guest)?;
+        let load = &self.load_case("hello64")?.load;
+        let without = load::run(&vm, address(guest), load, self.span())?;
+        self.report.add(side, "idle10k.without", without.instructions_per_answer());
+        let idle = Idle::open(address(guest), IDLE_CONNECTIONS)?;
+        let with = load::run(&vm, address(guest), load, self.span())?;
+        // Counted last: a connection that was dropped meanwhile was not accepted for good.
+        self.report.add(side, "idle10k.accepted", idle.still_open() as f64);
+        self.report.add(side, "idle10k.insn", with.instructions_per_answer());
+        self.remarks(side, "idle10k", &with);
+        Ok(())
+    }
+
+    fn sizes(&mut self) -> Result {
+        let hello = size::measure(&self.project.image("hello"), None, self.folder)?;
+        self.report.add(Side::Ours, "size.hello", hello.total as f64 / 1e3);
+        let served = self.project.root.join("examples/static-site");
+        let image = self.project.image("static-site");
+        let site = size::measure(&image, Some(&served), self.folder)?;
+        self.report.add(Side::Ours, "size.static-site", site.total as f64 / 1e3);
+        let bare = (site.total - site.files) as f64 / 1e3;
+        self.report.add(Side::Ours, "size.static-site.bare", bare);
+        Ok(())
+    }
+
+    fn memory(&mut self) -> Result {
+        let hello = self.project.guest(&self.project.image("hello"), 0);
+        let smallest = self.smallest_memory(&hello, |vm| first_log_line(vm, SMALL_BOOT_LIMIT))?;
+        self.report.add(Side::Ours, "memory.hello", f64::from(smallest));
+        let site = self.project.guest(&self.project.image("static-site"), 8080);
+        let address = address(&site);
+        let smallest = self.smallest_memory(&site, |vm| first_answer(vm, address, "/", SMALL_BOOT_LIMIT).map(drop))?;
+        self.report.add(Side::Ours, "memory.static-site", f64::from(smallest));
+        Ok(())
+    }
+
+    /// Bisects the MiB with which a guest does what it should.
+    fn smallest_memory(&self, guest: &Guest, works: impl Fn(&mut Vm) -> Result) -> Result<u32> {
+        let works_with = |memory_mib| -> Result {
+            let guest = Guest { memory_mib, ..guest.clone() };
+            works(&mut self.boot(&guest, Counting::Totals)?)
+        };
+        let (mut too_small, mut enough) = (0, 64);
+        works_with(enough)?;
+        while enough - too_small > 1 {
+            let middle = (too_small + enough) / 2;
+            match works_with(middle) {
+                Ok(()) => enough = middle,
+                Err(_) => too_small = middle,
+            }
+        }
+        Ok(enough)
+    }
+
+    fn mixed(&mut self) -> Result {
+        Ok(())
+    }
+
+    /// The image to measure.
+    fn ours(&self) -> Guest {
+        let ours = || self.project.image("bench-site");
+        let kernel: PathBuf = self.options.guest.clone().unwrap_or_else(ours);
+        self.project.guest(&kernel, self.options.port)
+    }
+
+    fn boot(&self, guest: &Guest, counting: Counting) -> Result<Vm> {
+        Vm::start(self.folder, &self.project.plugin(), guest, counting)
+    }
+
+    /// A guest that answers.
+    fn serving(&self, guest: &Guest) -> Result<Vm> {
+        let mut vm = self.boot(guest, Counting::Totals)?;
+        first_answer(&mut vm, address(guest), "/hello", BOOT_LIMIT)?;
+        Ok(vm)
+    }
+
+    fn span(&self) -> Span {
+        let seconds =
+            |warm_up, counted| Span { warm_up: Duration::from_secs(warm_up), counted: Duration::from_secs(counted) };
+        if self.options.quick { seconds(1, 2) } else { seconds(3, 8) }
+    }
+
+    /// The load cases that were asked for by name, or these.
+    fn loads(&self, usual: &[&str]) -> Result<Vec<&'static LoadCase>> {
+        let named: Vec<&str> = self.options.case.iter().map(String::as_str).collect();
+        let ids = if named.is_empty() { usual } else { &named };
+        ids.iter().map(|id| self.load_case(id)).collect()
+    }
+
+    fn load_case(&self, id: &str) -> Result<&'static LoadCase> {
+        let known = || LOADS.iter().map(|case| case.id).collect::<Vec<_>>().join(", ");
+        cases::load_case(id).ok_or_else(|| error(format!("no case {id}; there are {}", known())))
+    }
+}
+
+/// Where a guest serves.
+pub fn address(guest: &Guest) -> std::net::SocketAddr {
+    load::address_of(GUEST, guest.port)
+}

@@ -1,0 +1,233 @@
+//! Where a guest's instructions go, function by function.
+//!
+//! The plugin counts how often each block of code is executed and which instructions it has. From
+//! that follows the count of each instruction, which the image's symbols and line tables name.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::fs;
+
+use addr2line::Loader;
+use object::{Object, ObjectSymbol, SymbolKind};
+
+use crate::cases::LoadCase;
+use crate::layout::{
+    ADDRESSES_AT, BLOCK_EXECUTIONS, BLOCK_FIRST, BLOCK_LEN, BLOCK_WORDS, BLOCKS_AT, BLOCKS_LOST, BLOCKS_USED,
+};
+use crate::load::{self, Span};
+use crate::measure::address;
+use crate::vm::{Guest, Vm};
+use crate::{Result, error};
+
+/// What the instructions are summed up by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum By {
+    /// By function of the image, with all that was inlined into it.
+    Function,
+    /// By function of the source, wherever it was inlined.
+    Inlined,
+    /// By source line.
+    Line,
+}
+
+/// Loads the guest, and returns the table of what was executed for one request.
+pub fn run(vm: &Vm, guest: &Guest, case: &LoadCase, span: Span, by: By, top: usize) -> Result<String> {
+    let mut files = Vec::new();
+    let outcome = load::run_with(vm, address(guest), &case.load, span, |_| {
+        files.push(vm.counter_file()?);
+        Ok(())
+    })?;
+    let [before, after] = &files[..] else { return Err(error("the load left no counts")) };
+    let executed = executed(before, after);
+    let image = Image::read(guest)?;
+    let slide = image.slide(&starts(after));
+    let mut names = Names::new(guest, &image, slide, by)?;
+    let mut sums: HashMap<String, u64> = HashMap::new();
+    for (address, count) in &executed {
+        *sums.entry(names.of(*address)).or_default() += count;
+    }
+    let mut text = String::new();
+    if after[BLOCKS_LOST] > 0 {
+        writeln!(text, "{} blocks found no room in the profile", after[BLOCKS_LOST])?;
+    }
+    let total = outcome.instructions_per_answer();
+    writeln!(text, "{}: {total:.0} instructions/request, {} requests", case.id, outcome.answers)?;
+    write_table(&mut text, sums, outcome.answers, top)?;
+    Ok(text)
+}
+
+/// How often each instruction was executed between two states of the plugin's file.
+fn executed(before: &[u64], after: &[u64]) -> HashMap<u64, u64> {
+    let mut counts: HashMap<u64, u64> = HashMap::new();
+    for record in records(after) {
+        // A block that is new in the second state was executed zero times in the first.
+        let executions = after[record + BLOCK_EXECUTIONS] - before[record + BLOCK_EXECUTIONS];
+        if executions > 0 {
+            for address in addresses(after, record) {
+                *counts.entry(*address).or_default() += executions;
+            }
+        }
+    }
+    counts
+}
+
+/// The first address of each block, executed or not.
+fn starts(file: &[u64]) -> Vec<u64> {
+    records(file).filter_map(|record| addresses(file, record).first().copied()).collect()
+}
+
+fn records(file: &[u64]) -> impl Iterator<Item = usize> {
+    (0..file[BLOCKS_USED] as usize).map(|index| BLOCKS_AT + index * BLOCK_WORDS)
+}
+
+fn addresses(file: &[u64], record: usize) -> &[u64] {
+    let first = ADDRESSES_AT + file[record + BLOCK_FIRST] as usize;
+    &file[first..first + file[record + BLOCK_LEN] as usize]
+}
+
+fn write_table(text: &mut String, sums: HashMap<String, u64>, answers: u64, top: usize) -> Result {
+    let all = sums.values().sum::<u64>() as f64;
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by(|(name, sum), (other_name, other)| other.cmp(sum).then(name.cmp(other_name)));
+    writeln!(text, "{:>9} {:>6} {:>6}  name", "per req.", "%", "sum %")?;
+    let mut running = 0.0;
+    for (name, sum) in sums.iter().take(top) {
+        let share = *sum as f64 / all * 100.0;
+        running += share;
+        let each = *sum as f64 / answers as f64;
+        writeln!(text, "{each:>9.1} {share:>6.2} {running:>6.2}  {name}")?;
+    }
+    Ok(())
+}
+
+/// The image's functions, by address.
+struct Image {
+    functions: Vec<(u64, u64, String)>,
+}
+
+impl Image {
+    fn read(guest: &Guest) -> Result<Image> {
+        let content = fs::read(&guest.kernel)?;
+        let file = object::File::parse(&*content)?;
+        let symbols = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
+        let mut functions: Vec<_> = symbols
+            .filter_map(|symbol| {
+                let name = rustc_demangle::demangle(symbol.name().ok()?);
+                Some((symbol.address(), symbol.size(), format!("{name:#}")))
+            })
+            .collect();
+        functions.sort();
+        if functions.is_empty() {
+            return Err(error(format!("{} has no symbols", guest.kernel.display())));
+        }
+        Ok(Image { functions })
+    }
+
+    /// How far the image runs above its link-time addresses. Blocks often begin where a function
+    /// begins, so the distance at which most of them do is the right one.
+    fn slide(&self, starts: &[u64]) -> u64 {
+        const PAGE: u64 = 4096;
+        let mut by_offset: HashMap<u64, Vec<u64>> = HashMap::new();
+        for (address, ..) in &self.functions {
+            by_offset.entry(address % PAGE).or_default().push(*address);
+        }
+        let mut votes: HashMap<u64, usize> = HashMap::new();
+        for start in starts {
+            for function in by_offset.get(&(start % PAGE)).into_iter().flatten() {
+                *votes.entry(start.wrapping_sub(*function)).or_default() += 1;
+            }
+        }
+        votes.into_iter().max_by_key(|(_, votes)| *votes).map_or(0, |(slide, _)| slide)
+    }
+
+    /// The function at a link-time address.
+    fn function(&self, address: u64) -> Option<&str> {
+        let after = self.functions.partition_point(|(start, ..)| *start <= address);
+        let (start, size, name) = self.functions.get(after.checked_sub(1)?)?;
+        // Hand-written assembly has symbols without a size: it ends where the next one begins.
+        (*size == 0 || address < start + size).then_some(name)
+    }
+}
+
+/// Turns addresses into the names that are summed up.
+struct Names<'image> {
+    image: &'image Image,
+    lines: Loader,
+    slide: u64,
+    by: By,
+}
+
+impl<'image> Names<'image> {
+    fn new(guest: &Guest, image: &'image Image, slide: u64, by: By) -> Result<Self> {
+        let lines =
+            Loader::new(&guest.kernel).map_err(|cause| error(format!("{}: {cause}", guest.kernel.display())))?;
+        Ok(Names { image, lines, slide, by })
+    }
+
+    fn of(&mut self, address: u64) -> String {
+        let address = address.wrapping_sub(self.slide);
+        let function = self.image.function(address);
+        let found = match self.by {
+            By::Function => None,
+            By::Inlined => self.innermost(address),
+            By::Line => self.line(address),
+        };
+        let function = || function.unwrap_or("(outside the image)").to_owned();
+        found.unwrap_or_else(function)
+    }
+
+    /// The function of the source an instruction comes from.
+    fn innermost(&self, address: u64) -> Option<String> {
+        let mut frames = self.lines.find_frames(address).ok()?;
+        let frame = frames.next().ok()??;
+        Some(frame.function?.demangle().ok()?.into_owned())
+    }
+
+    fn line(&self, address: u64) -> Option<String> {
+        let location = self.lines.find_location(address).ok()??;
+        // The last folders of a path are enough to find it.
+        let file = location.file?;
+        let parts: Vec<&str> = file.rsplit('/').take(4).collect();
+        let short: Vec<&str> = parts.into_iter().rev().collect();
+        Some(format!("{}:{}", short.join("/"), location.line?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Image {
+        let function = |start, size, name: &str| (start, size, name.to_owned());
+        Image { functions: vec![function(0x1010, 16, "a"), function(0x1100, 0, "b")] }
+    }
+
+    fn check(address: u64, want: Option<&str>) {
+        assert_eq!(image().function(address), want);
+    }
+
+    #[test]
+    fn before_all() {
+        check(0x100f, None);
+    }
+
+    #[test]
+    fn inside() {
+        check(0x101f, Some("a"));
+    }
+
+    #[test]
+    fn between() {
+        check(0x1020, None);
+    }
+
+    #[test]
+    fn without_a_size() {
+        check(0x1fff, Some("b"));
+    }
+
+    #[test]
+    fn the_slide_is_what_most_blocks_agree_on() {
+        assert_eq!(image().slide(&[0x5010, 0x5100, 0x9100, 0x77]), 0x4000);
+    }
+}

@@ -1,0 +1,77 @@
+//! The project's folders, and what has to be built before anything is measured.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use crate::vm::{Guest, Machine};
+use crate::{Result, error};
+
+const BARE: &str = "x86_64-unknown-none";
+
+/// Where things are.
+pub struct Project {
+    /// The workspace.
+    pub root: PathBuf,
+    /// Cargo's target folder, as used for this program.
+    target: PathBuf,
+    /// Where downloads stay between runs.
+    pub cache: PathBuf,
+}
+
+impl Project {
+    /// Finds the folders. The program must run from cargo's target folder.
+    pub fn find() -> Result<Project> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+        let program = env::current_exe()?;
+        let target = program.ancestors().nth(2).ok_or_else(|| error("run me with cargo"))?;
+        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")));
+        let cache = cache.unwrap_or_else(env::temp_dir).join("unikernel-bench");
+        fs::create_dir_all(&cache)?;
+        Ok(Project { root, target: target.to_owned(), cache })
+    }
+
+    /// Builds the counter for QEMU.
+    pub fn build_plugin(&self) -> Result {
+        self.cargo(&["--package", "insn-plugin"])
+    }
+
+    /// Builds images. One at a time, since features of one must not reach another.
+    pub fn build_images(&self, packages: &[&str]) -> Result {
+        packages.iter().try_for_each(|package| self.cargo(&["--package", package, "--bin", package, "--target", BARE]))
+    }
+
+    /// The counter for QEMU.
+    pub fn plugin(&self) -> PathBuf {
+        self.target.join("release/libinsn_plugin.so")
+    }
+
+    /// The image of a package.
+    pub fn image(&self, package: &str) -> PathBuf {
+        self.target.join(BARE).join("release").join(package)
+    }
+
+    /// One of our images with a static address, in the machine the table speaks of.
+    pub fn guest(&self, kernel: &Path, port: u16) -> Guest {
+        Guest {
+            kernel: kernel.to_owned(),
+            initrd: None,
+            arguments: "ip=10.77.0.2/24".into(),
+            machine: Machine::Q35,
+            memory_mib: 256,
+            port,
+        }
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Result {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(["build", "--release", "--quiet", "--target-dir"]).arg(&self.target);
+        let status = command.args(arguments).current_dir(&self.root).status()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(error(format!("cargo build --release {} failed", arguments.join(" "))))
+    }
+}
