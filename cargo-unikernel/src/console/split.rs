@@ -61,7 +61,9 @@ impl Splitter {
                 self.state = State::Frame;
                 return rest;
             }
-            (State::Frame, END) => {
+            // A crash report begins with it, to end the frame it may have interrupted.
+            (State::Text, END) => {}
+            (_, END) => {
                 self.state = State::Text;
                 return Some(Piece::Frame(std::mem::take(&mut self.buffer)));
             }
@@ -147,7 +149,8 @@ mod tests {
 
     #[test]
     fn damage_ends_at_the_next_frame() {
-        check(b"\xc1 lone end", &["t:\u{fffd} lone end"]);
+        check(b"a\xc1 lone end", &["t:a lone end"]);
+        check(b"\xc0\x01\xdb\xc1text", &["f:[01]", "t:text"]);
         check(b"\xc0\x41\xc0\x02\xc1", &["t:A", "f:[02]"]);
         check(b"\xc0panic!", &["t:panic!"]);
         check(b"\xff\xfe\xc0\x07\xc1", &["t:\u{fffd}\u{fffd}", "f:[07]"]);
