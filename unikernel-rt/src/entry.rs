@@ -142,3 +142,115 @@ macro_rules! __test {
         }
     };
 }
+
+/// A test of the virtual machine: a record that the harness finds.
+#[cfg(target_os = "none")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test {
+    ($name:ident, $args:literal, [$($attribute:tt)*], { $($function:tt)* }) => {
+        $($attribute)*
+        const _: () = {
+            $($function)*
+            #[used]
+            #[unsafe(link_section = ".unikernel.tests")]
+            static TEST: $crate::entry::TestCase = $crate::entry::TestCase {
+                name: ::core::stringify!($name),
+                run: || $crate::entry::boxed($name()),
+            };
+        };
+    };
+}
+
+/// The entry of a test image: runs every `#[unikernel_rt::test]` of the file, one after the other. The machine's exit
+/// code is the verdict. Write it once per test file, after the attributes `#![no_std]` and `#![no_main]`.
+///
+/// On the host it expands to a `main` that says where these tests run. Tests that need no machine go into ordinary
+/// hosted tests instead.
+#[macro_export]
+macro_rules! test_harness {
+    () => {
+        $crate::__test_harness!();
+    };
+}
+
+#[cfg(not(target_os = "none"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test_harness {
+    () => {
+        fn main() {
+            ::std::println!(
+                "skipped: these tests run in the virtual machine: cargo test -p {} --target x86_64-unknown-none",
+                ::core::env!("CARGO_PKG_NAME")
+            );
+        }
+    };
+}
+
+#[cfg(target_os = "none")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __test_harness {
+    () => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            fn __unikernel_main(machine: &mut $crate::Machine) {
+                $crate::entry::run_tests(machine);
+            }
+        };
+    };
+}
+
+#[cfg(target_os = "none")]
+pub use bare::*;
+
+#[cfg(target_os = "none")]
+mod bare {
+    use super::Outcome;
+    use crate::{Machine, Result, args, platform::{self, console_line}};
+    use alloc::{boxed::Box, string::String};
+    use core::{future::Future, pin::Pin};
+
+    /// Exit code of a test image in which a test failed.
+    const EXIT_TEST_FAILED: u8 = 104;
+
+    /// A test of a test image.
+    pub struct TestCase {
+        /// The function's name.
+        pub name: &'static str,
+        /// Starts it.
+        pub run: fn() -> Pin<Box<dyn Future<Output = Result>>>,
+    }
+
+    /// A test's future, boxed.
+    pub fn boxed<F>(test: F) -> Pin<Box<dyn Future<Output = Result>>>
+    where
+        F: Future<Output: Outcome> + 'static,
+    {
+        Box::pin(async { test.await.into_result() })
+    }
+
+    /// Runs the tests whose name contains the boot argument `test=`. A panic ends the machine with its report.
+    pub fn run_tests(machine: &mut Machine) {
+        let filter: String = args::take("test").unwrap_or_else(|error| super::die(error)).unwrap_or_default();
+        super::acquired(machine);
+        crate::spawn(async move {
+            let tests = platform::tests().iter().filter(|test| test.name.contains(&*filter));
+            let (mut passed, mut failed) = (0, 0);
+            for test in tests {
+                console_line(format_args!("test {} ...", test.name));
+                match (test.run)().await {
+                    Ok(()) => passed += 1,
+                    Err(error) => {
+                        failed += 1;
+                        console_line(format_args!("test {} failed: {error}", test.name));
+                    }
+                }
+            }
+            let verdict = if failed == 0 { "ok" } else { "FAILED" };
+            console_line(format_args!("test result: {verdict}. {passed} passed; {failed} failed"));
+            platform::exit(if failed == 0 { 0 } else { EXIT_TEST_FAILED });
+        });
+    }
+}

@@ -101,11 +101,6 @@ impl Executor {
         self.current.get()
     }
 
-    /// How many tasks exist.
-    pub(crate) fn len(&self) -> usize {
-        self.tasks.borrow().len()
-    }
-
     /// Drops the future of a task now, or after its current poll when it is the one that is running.
     pub(crate) fn abort(&self, id: TaskId, is_same: impl Fn() -> bool) {
         let Some(task) = self.tasks.borrow().get(id).cloned() else { return };

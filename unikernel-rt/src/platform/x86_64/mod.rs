@@ -55,6 +55,18 @@ pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> R {
     f(core.expect("the core is set up before anything uses it"))
 }
 
+/// The tests of a test image.
+pub(crate) fn tests() -> &'static [entry::TestCase] {
+    unsafe extern "C" {
+        static __tests_start: u8;
+        static __tests_end: u8;
+    }
+    let start: *const entry::TestCase = (&raw const __tests_start).cast();
+    let end: *const entry::TestCase = (&raw const __tests_end).cast();
+    // SAFETY: the linker script puts nothing but such records between the two symbols.
+    unsafe { core::slice::from_raw_parts(start, end.offset_from(start) as usize) }
+}
+
 /// The task that is being polled, for reports that may come at any time.
 fn current_task() -> Option<usize> {
     CORE_READY.load(Ordering::Relaxed).then(|| with_core(|core| core.executor.current()))?

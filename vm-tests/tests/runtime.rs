@@ -1,0 +1,94 @@
+//! Tasks, time, heap and randomness on the machine itself.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+// On the host there is no machine to test, and the harness says so.
+#![cfg_attr(not(target_os = "none"), allow(unused))]
+
+extern crate alloc;
+
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+use unikernel_rt::{
+    entropy, heap, spawn,
+    sync::channel,
+    task::yield_now,
+    time::{Duration, Instant, sleep, timeout, unix_time},
+};
+
+unikernel_rt::test_harness!();
+
+#[unikernel_rt::test]
+async fn sleeping_takes_its_time() {
+    for millis in [1, 10, 100] {
+        let start = Instant::now();
+        sleep(Duration::from_millis(millis)).await;
+        assert!(start.elapsed() >= Duration::from_millis(millis), "{:?} for {millis} ms", start.elapsed());
+    }
+}
+
+#[unikernel_rt::test]
+async fn timers_fire_in_order_and_dropped_ones_do_not() {
+    let (sender, mut receiver) = channel(10);
+    for millis in [30_u64, 10, 20] {
+        let sender = sender.clone();
+        spawn(async move {
+            sleep(Duration::from_millis(millis)).await;
+            sender.send(millis).await.expect("the receiver is there");
+        });
+    }
+    drop(sender);
+    assert!(timeout(Duration::from_millis(1), sleep(Duration::from_secs(3600))).await.is_err());
+    let mut seen = Vec::new();
+    while let Some(millis) = receiver.receive().await {
+        seen.push(millis);
+    }
+    assert_eq!(seen, [10, 20, 30]);
+}
+
+#[unikernel_rt::test]
+async fn the_heap_gives_back_what_it_got() {
+    let before = heap::stats().in_use;
+    let mut blocks = BTreeMap::new();
+    for round in 0..5_000_usize {
+        blocks.insert(round % 500, vec![round as u8; round * 37 % 3000]);
+        if let Some(block) = blocks.get(&(round * 7 % 500)) {
+            assert!(block.iter().all(|byte| *byte == block[0]), "a block was overwritten by another");
+        }
+    }
+    drop(blocks);
+    if cfg!(target_os = "none") {
+        assert_eq!(heap::stats().in_use, before);
+    }
+}
+
+#[unikernel_rt::test]
+async fn random_numbers_differ() {
+    let numbers: Vec<u64> = (0..1000).map(|_| entropy::u64()).collect();
+    let mut sorted = numbers.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), numbers.len());
+    let ones: u32 = numbers.iter().map(|number| number.count_ones()).sum();
+    assert!((31_000..33_000).contains(&ones), "{ones} of 64,000 bits are ones");
+}
+
+#[unikernel_rt::test]
+async fn the_wall_clock_is_set() {
+    // 2026-01-01 to 2100-01-01.
+    assert!((1_767_225_600..4_102_444_800).contains(&unix_time().as_secs()), "{:?}", unix_time());
+}
+
+#[unikernel_rt::test]
+async fn ten_thousand_tasks_take_turns() {
+    let tasks: Vec<_> = (0..10_000_u64)
+        .map(|number| {
+            spawn(async move {
+                yield_now().await;
+                number
+            })
+        })
+        .collect();
+    let mut sum = 0;
+    for task in tasks {
+        sum += task.await.expect("not aborted");
+    }
+    assert_eq!(sum, 10_000 * 9_999 / 2);
+}
