@@ -1,0 +1,51 @@
+//! The server that the end-to-end tests use: it echoes, counts its connections, and dies on request.
+#![cfg_attr(not(test), no_std, no_main)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::{string::String, vec, vec::Vec};
+use core::{array, hint::black_box};
+use unikernel_http::{Body, Path, Router, State, get, post, serve};
+use unikernel_net::Stack;
+use unikernel_rt::log::warn;
+
+#[unikernel_rt::main]
+async fn main(stack: Stack) -> unikernel_rt::Result {
+    let router = Router::new()
+        .route("/echo", post(async |body: Body| body))
+        .route("/number/{number}", get(async |Path(number): Path<String>| number))
+        .route("/big", get(async || vec![b'x'; BIG_LEN]))
+        .route("/stats", get(stats))
+        .route("/log", get(async || warn!("asked to log the number {}", 7)))
+        .route("/panic", get(panics))
+        .route("/overflow", get(async || alloc::format!("{}", deeper(0))))
+        .route("/memory", get(takes_all_memory))
+        .route("/exit", get(async || -> String { unikernel_rt::exit(43) }))
+        .with_state(stack.clone());
+    serve(stack.listen(8080)?, router).await
+}
+
+/// More than all buffers on the way can hold, so that a slow reader is noticed.
+const BIG_LEN: usize = 8 << 20;
+
+async fn stats(State(stack): State<Stack>) -> String {
+    alloc::format!("{}", stack.stats().flows)
+}
+
+async fn panics() -> String {
+    panic!("asked to panic")
+}
+
+/// Uses up the stack: each call has its own array, and needs it after the inner call.
+fn deeper(depth: u64) -> u64 {
+    let level: [u64; 64] = black_box(array::from_fn(|index| depth + index as u64));
+    deeper(black_box(depth + 1)) + level[black_box(1)]
+}
+
+async fn takes_all_memory() -> String {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(black_box(vec![0; 1 << 16]));
+    }
+}

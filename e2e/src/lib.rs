@@ -1,0 +1,14 @@
+//! The stage of the end-to-end tests: [`image`] builds what is tested, [`vm`] runs it, [`client`] uses it.
+//!
+//! Whatever waits here waits for an event, within [`PATIENCE`].
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod image;
+pub mod noise;
+pub mod vm;
+
+use std::time::Duration;
+
+/// Beyond this, what a test waits for will not happen. Generous: an emulated machine on a busy computer is slow.
+pub const PATIENCE: Duration = Duration::from_secs(60);

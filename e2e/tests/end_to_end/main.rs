@@ -1,0 +1,8 @@
+//! Finished images, used from outside. Every test boots machines of its own.
+#![forbid(unsafe_code)]
+
+mod endings;
+mod http;
+mod machines;
+mod many;
+mod refusals;
