@@ -20,6 +20,8 @@ impl Generator {
         Generator { rng: ChaCha20Rng::from_seed(seed), drawn_bytes: 0 }
     }
 
+    // Not inlined: the generator's block function is large, and one copy serves.
+    #[inline(never)]
     fn fill(&mut self, bytes: &mut [u8]) {
         self.drawn_bytes += bytes.len();
         if self.drawn_bytes > RESEED_AFTER_BYTES {
@@ -32,7 +34,8 @@ impl Generator {
     fn stir(&mut self) {
         let mut seed = platform::seed();
         let mut old = [0; 32];
-        self.rng.fill_bytes(&mut old);
+        self.drawn_bytes = 0;
+        self.fill(&mut old);
         for (byte, old) in seed.iter_mut().zip(old) {
             *byte ^= old;
         }

@@ -8,6 +8,7 @@ use super::report;
 use core::{
     arch::{asm, global_asm, naked_asm},
     cell::{RefCell, UnsafeCell},
+    mem::MaybeUninit,
     sync::atomic::{AtomicU32, Ordering},
     task::Waker,
 };
@@ -45,9 +46,10 @@ unsafe impl<T> Sync for CoreOnly<T> {}
 static WAKERS: CoreOnly<RefCell<[Option<Waker>; VECTOR_COUNT as usize]>> =
     CoreOnly(UnsafeCell::new(RefCell::new([const { None }; VECTOR_COUNT as usize])));
 
-static TABLES: CoreOnly<(InterruptDescriptorTable, GlobalDescriptorTable, TaskStateSegment)> = CoreOnly(
-    UnsafeCell::new((InterruptDescriptorTable::new(), GlobalDescriptorTable::new(), TaskStateSegment::new())),
-);
+type Tables = (InterruptDescriptorTable, GlobalDescriptorTable, TaskStateSegment);
+
+/// Filled by [`init`]: ready-made in the image they would take 4 KiB of it.
+static TABLES: CoreOnly<MaybeUninit<Tables>> = CoreOnly(UnsafeCell::new(MaybeUninit::uninit()));
 
 /// Faults run on a stack of their own, for the case that the fault is the stack.
 const FAULT_STACK_LEN: usize = 16 * 1024;
@@ -100,7 +102,9 @@ const ENTRY_LEN: u64 = 64;
 /// Loads the tables. Faults are reported from here on.
 pub(super) fn init() {
     // SAFETY: called once, at boot; from now on only the CPU reads the tables.
-    let (idt, gdt, tss) = unsafe { &mut *TABLES.0.get() };
+    let tables = unsafe { &mut *TABLES.0.get() };
+    let (idt, gdt, tss) =
+        tables.write((InterruptDescriptorTable::new(), GlobalDescriptorTable::new(), TaskStateSegment::new()));
     tss.interrupt_stack_table[FAULT_STACK_INDEX as usize] =
         VirtAddr::from_ptr(FAULT_STACK.0.get()) + FAULT_STACK_LEN as u64;
     let code = gdt.append(Descriptor::kernel_code_segment());

@@ -3,10 +3,6 @@
 
 use super::{acpi::Facts, clock, virtio};
 use core::arch::{asm, x86_64::__cpuid};
-use rand_chacha::{
-    ChaCha20Rng,
-    rand_core::{Rng, SeedableRng},
-};
 
 /// Tries per word; Intel promises success within ten (SDM volume 1, 7.3.17).
 const TRIES: usize = 10;
@@ -34,16 +30,17 @@ pub(crate) fn seed() -> [u8; 32] {
     seed
 }
 
-/// The low bits of the clock, which depend on everything the machine did so far, spread over all bytes.
+/// The low bits of the clock, which depend on everything the machine did so far, spread over all bytes. A second line
+/// only: alone it does not make a seed.
 fn jitter() -> [u8; 32] {
-    let mut mixed = [0_u8; 32];
-    for _ in 0..4 {
-        for byte in &mut mixed {
-            *byte = byte.rotate_left(3) ^ clock::ticks() as u8;
-        }
-    }
     let mut seed = [0; 32];
-    ChaCha20Rng::from_seed(mixed).fill_bytes(&mut seed);
+    let mut mixed = 0_u64;
+    for chunk in seed.chunks_exact_mut(8) {
+        for _ in 0..16 {
+            mixed = (mixed ^ clock::ticks()).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+        chunk.copy_from_slice(&mixed.to_le_bytes());
+    }
     seed
 }
 
