@@ -114,8 +114,8 @@ macro_rules! __entry {
     ($main:path, [$($argument:ident: $type:ty),*]) => {
         const _: () = {
             #[cfg(not(test))]
-            #[unsafe(no_mangle)]
-            extern "C" fn main() -> i32 {
+            #[unsafe(export_name = "main")]
+            extern "C" fn host_main() -> i32 {
                 $crate::entry::launch(env!("CARGO_MANIFEST_DIR"), env!("CARGO_PKG_NAME"))
             }
             // The machine's `main` is compiled here too, so that a mistake in it is seen on the host.
