@@ -17,6 +17,7 @@ mod linux;
 mod layout;
 mod load;
 mod measure;
+mod mixed;
 mod namespace;
 mod profile;
 mod project;
@@ -26,6 +27,7 @@ mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
@@ -60,7 +62,7 @@ pub enum What {
     Connections,
     /// Minutes of mixed load with every answer checked.
     Mixed,
-    /// Only the Linux guest: boot, load, idle.
+    /// Measure what it stands beside with nginx on Linux only; alone: all that is compared.
     Linux,
     /// Where the instructions of a load case go, function by function.
     Profile,
@@ -78,25 +80,32 @@ pub struct Options {
     /// The port that guest serves.
     #[arg(long, default_value_t = 80)]
     port: u16,
+    /// The boot arguments of bench-site or that guest.
+    #[arg(long, value_name = "ARGUMENTS", default_value = "ip=10.77.0.2/24")]
+    append: String,
     /// Also write all values to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Shorter runs: good for instructions, rough for requests a second.
     #[arg(long)]
     quick: bool,
+    /// The machine of all measurements but `boot`, which takes several.
+    #[arg(long, value_enum, default_value = "q35")]
+    machine: vm::Machine,
     /// Leave the Linux guest out.
     #[arg(long)]
     no_linux: bool,
     /// How long the mixed load lasts.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// The load case to measure or profile; may be repeated (default: all, and hello64 for profile).
+    /// The load case to measure or profile; may be repeated. A profile can also be of boot, log (start to
+    /// first log line) and idle.
     #[arg(long, value_name = "CASE")]
     case: Vec<String>,
     /// Profile: how many functions to show.
     #[arg(long, default_value_t = 40)]
     top: usize,
-    /// Profile: count what a function inlines as its own.
+    /// Profile: what to sum up by.
     #[arg(long, value_enum, default_value = "function")]
     by: profile::By,
 }
@@ -104,32 +113,46 @@ pub struct Options {
 impl Options {
     /// Whether one of the measurements that were asked for includes this one.
     fn wants(&self, what: What) -> bool {
-        let part_of_all = what != What::Profile;
-        self.what.contains(&what) || (part_of_all && self.what.contains(&What::All))
+        let compared = COMPARED.contains(&what);
+        self.what.contains(&what)
+            || (self.what.contains(&What::All) && what != What::Profile)
+            || (self.what == [What::Linux] && compared)
     }
 
-    /// Whether our images are to be measured at all.
+    /// Whether our images are to be measured: `linux` turns the others it stands with to nginx.
     fn wants_ours(&self) -> bool {
-        self.what.iter().any(|what| *what != What::Linux)
+        !self.what.contains(&What::Linux)
     }
 
     /// Whether nginx is to be measured.
     fn wants_linux(&self) -> bool {
-        let compared = [What::Boot, What::Load, What::Idle, What::Connections, What::Linux];
-        !self.no_linux && compared.iter().any(|what| self.wants(*what))
+        let compared = COMPARED.iter().any(|what| self.wants(*what));
+        !self.wants_ours() || (compared && !self.no_linux)
     }
 }
 
-fn main() -> Result {
-    let options = Options::parse();
+/// What is measured on both sides.
+const COMPARED: [What; 4] = [What::Boot, What::Load, What::Idle, What::Connections];
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result {
     let project = Project::find()?;
     match namespace::inside() {
         None => {
-            prepare(&options, &project)?;
+            prepare(options, &project)?;
             namespace::enter().map(|never| match never {})
         }
         Some(folder) => {
-            let outcome = measure_all(&options, &project, &folder);
+            let outcome = measure_all(options, &project, &folder);
             fs::remove_dir_all(&folder)?;
             outcome
         }
@@ -139,18 +162,25 @@ fn main() -> Result {
 /// Builds and downloads, with the machine's ordinary network.
 fn prepare(options: &Options, project: &Project) -> Result {
     project.build_plugin()?;
+    if options.wants_ours() {
+        project.build_images(&images(options))?;
+    }
+    if options.wants_linux() {
+        Linux::prepare(&project.cache)?;
+    }
+    Ok(())
+}
+
+/// The packages that are needed.
+fn images(options: &Options) -> Vec<&'static str> {
     let mut images = Vec::new();
-    if options.wants_ours() && options.guest.is_none() {
+    if options.guest.is_none() && options.what.iter().any(|what| ![What::Size, What::Memory].contains(what)) {
         images.push("bench-site");
     }
     if options.wants(What::Size) || options.wants(What::Memory) {
         images.extend(["hello", "static-site"]);
     }
-    project.build_images(&images)?;
-    if options.wants_linux() {
-        Linux::prepare(&project.cache)?;
-    }
-    Ok(())
+    images
 }
 
 /// Inside the namespaces: measures and prints.

@@ -1,6 +1,7 @@
 //! The measurements, in the order of the table.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use crate::boot::{first_answer, first_log_line};
@@ -9,11 +10,11 @@ use crate::connections::Idle;
 use crate::linux::Linux;
 use crate::load::{self, Outcome, Span};
 use crate::namespace::GUEST;
-use crate::profile;
+use crate::profile::Recording;
 use crate::project::Project;
 use crate::report::{Report, Side};
 use crate::vm::{Counting, Guest, Machine, Vm};
-use crate::{Options, Result, What, error, size};
+use crate::{Options, Result, What, error, mixed, size};
 
 /// A run of the benchmark.
 pub struct Bench<'run> {
@@ -39,13 +40,13 @@ impl<'run> Bench<'run> {
 
     /// Measures all that was asked for.
     pub fn measure(&mut self) -> Result {
-        if self.options.wants(What::Size) {
-            self.sizes()?;
-        }
-        if self.options.wants(What::Memory) {
-            self.memory()?;
-        }
         if self.options.wants_ours() {
+            if self.options.wants(What::Size) {
+                self.sizes()?;
+            }
+            if self.options.wants(What::Memory) {
+                self.memory()?;
+            }
             let guest = self.ours();
             self.measure_side(Side::Ours, &guest, &guest.clone())?;
         }
@@ -53,43 +54,61 @@ impl<'run> Bench<'run> {
             let linux = Linux::in_cache(&self.project.cache);
             self.measure_side(Side::Linux, &linux.guest(), &linux.small_guest())?;
         }
-        if self.options.wants(What::Mixed) {
-            self.mixed()?;
-        }
         Ok(())
     }
 
     /// Shows where the instructions go.
     pub fn profile(&mut self) -> Result {
         let guest = self.ours();
-        for case in self.loads(&["hello64"])? {
-            let mut vm = self.boot(&guest, Counting::Profile)?;
-            first_answer(&mut vm, address(&guest), "/hello", BOOT_LIMIT)?;
-            let by = self.options.by;
-            let text = profile::run(&vm, &guest, case, self.span(), by, self.options.top)?;
-            println!("{text}");
+        let usual = ["hello64".to_owned()];
+        let asked = &self.options.case[..];
+        for case in if asked.is_empty() { &usual } else { asked } {
+            let recording = self.record(&guest, case)?;
+            println!("{case}: {}", recording.table(&guest, self.options.by, self.options.top)?);
         }
         Ok(())
     }
 
+    /// A load case, or one of `boot`, `log` (start to the first log line) and `idle`.
+    fn record(&self, guest: &Guest, case: &str) -> Result<Recording> {
+        let mut vm = self.boot(guest, Counting::Profile)?;
+        if case == "log" {
+            first_log_line(&mut vm, BOOT_LIMIT)?;
+            return Recording::since_start(&vm);
+        }
+        first_answer(&mut vm, address(guest), "/hello", BOOT_LIMIT)?;
+        match case {
+            "boot" => Recording::since_start(&vm),
+            "idle" => {
+                thread::sleep(Duration::from_secs(12));
+                Recording::of_silence(&vm, Duration::from_secs(10))
+            }
+            _ => Recording::of_load(&vm, guest, &self.load_case(case)?.load, self.span()),
+        }
+    }
+
     fn measure_side(&mut self, side: Side, guest: &Guest, small: &Guest) -> Result {
-        let only_linux = side == Side::Linux && self.options.what.contains(&What::Linux);
-        let wants = |what| self.options.wants(what) || only_linux;
-        let (boot, idle) = (wants(What::Boot), wants(What::Idle));
-        let (load, connections) = (wants(What::Load), wants(What::Connections));
-        if boot {
+        if self.options.wants(What::Boot) {
             self.boots(side, small)?;
         }
-        if idle {
+        if self.options.wants(What::Idle) {
             self.idle(side, small)?;
         }
-        if load {
+        if self.options.wants(What::Load) {
             self.loaded(side, guest)?;
         }
-        if connections {
+        if self.options.wants(What::Connections) {
             self.connections(side, small)?;
         }
+        // With nginx only when it is asked for alone, as a check of the clients.
+        if self.options.wants(What::Mixed) && side == self.side_of_mixed() {
+            self.mixed(side, guest)?;
+        }
         Ok(())
+    }
+
+    fn side_of_mixed(&self) -> Side {
+        if self.options.wants_ours() { Side::Ours } else { Side::Linux }
     }
 
     fn boots(&mut self, side: Side, guest: &Guest) -> Result {
@@ -118,10 +137,10 @@ impl<'run> Bench<'run> {
     fn idle(&mut self, side: Side, guest: &Guest) -> Result {
         let vm = self.serving(guest)?;
         // Time for what a boot leaves behind: closing connections, answers to ARP.
-        std::thread::sleep(Duration::from_secs(if self.options.quick { 3 } else { 12 }));
+        thread::sleep(Duration::from_secs(if self.options.quick { 3 } else { 12 }));
         let seconds = if self.options.quick { 5 } else { 15 };
         let before = vm.counts().instructions;
-        std::thread::sleep(Duration::from_secs(seconds));
+        thread::sleep(Duration::from_secs(seconds));
         let executed = vm.counts().instructions - before;
         self.report.add(side, "idle.insn", executed as f64 / seconds as f64);
         Ok(())
@@ -176,6 +195,7 @@ impl<'run> Bench<'run> {
 
     fn memory(&mut self) -> Result {
         let hello = self.project.guest(&self.project.image("hello"), 0);
+        let hello = Guest { arguments: String::new(), ..hello };
         let smallest = self.smallest_memory(&hello, |vm| first_log_line(vm, SMALL_BOOT_LIMIT))?;
         self.report.add(Side::Ours, "memory.hello", f64::from(smallest));
         let site = self.project.guest(&self.project.image("static-site"), 8080);
@@ -203,7 +223,24 @@ impl<'run> Bench<'run> {
         Ok(enough)
     }
 
-    fn mixed(&mut self) -> Result {
+    fn mixed(&mut self, side: Side, guest: &Guest) -> Result {
+        let _vm = self.serving(guest)?;
+        let duration = Duration::from_secs_f64(self.options.minutes * 60.0);
+        let found = mixed::run(address(guest), duration)?;
+        self.report.add(side, "mixed.answers", found.answers as f64);
+        self.report.add(side, "mixed.wrong", found.wrong as f64);
+        self.report.add(side, "mixed.stalls", found.stalls as f64);
+        self.report.add(side, "mixed.slowest", found.slowest.as_secs_f64() * 1e3);
+        for trouble in found.troubles {
+            self.report.note(format!("{side:?} mixed: {trouble}"));
+        }
+        match found.heap {
+            Some((before, after)) => {
+                self.report.add(side, "mixed.before", before as f64 / 1e3);
+                self.report.add(side, "mixed.after", after as f64 / 1e3);
+            }
+            None => self.report.note(format!("{side:?} mixed: no /stats, so the heap was not compared")),
+        }
         Ok(())
     }
 
@@ -211,7 +248,8 @@ impl<'run> Bench<'run> {
     fn ours(&self) -> Guest {
         let ours = || self.project.image("bench-site");
         let kernel: PathBuf = self.options.guest.clone().unwrap_or_else(ours);
-        self.project.guest(&kernel, self.options.port)
+        let Options { machine, append, port, .. } = self.options;
+        Guest { machine: *machine, arguments: append.clone(), ..self.project.guest(&kernel, *port) }
     }
 
     fn boot(&self, guest: &Guest, counting: Counting) -> Result<Vm> {

@@ -6,15 +6,16 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use addr2line::Loader;
 use object::{Object, ObjectSymbol, SymbolKind};
 
-use crate::cases::LoadCase;
 use crate::layout::{
     ADDRESSES_AT, BLOCK_EXECUTIONS, BLOCK_FIRST, BLOCK_LEN, BLOCK_WORDS, BLOCKS_AT, BLOCKS_LOST, BLOCKS_USED,
 };
-use crate::load::{self, Span};
+use crate::load::{self, Load, Span};
 use crate::measure::address;
 use crate::vm::{Guest, Vm};
 use crate::{Result, error};
@@ -30,30 +31,73 @@ pub enum By {
     Line,
 }
 
-/// Loads the guest, and returns the table of what was executed for one request.
-pub fn run(vm: &Vm, guest: &Guest, case: &LoadCase, span: Span, by: By, top: usize) -> Result<String> {
-    let mut files = Vec::new();
-    let outcome = load::run_with(vm, address(guest), &case.load, span, |_| {
-        files.push(vm.counter_file()?);
+/// Two states of the plugin's file, and how many times that happened between them which is asked about.
+pub struct Recording {
+    before: Vec<u64>,
+    after: Vec<u64>,
+    /// How many requests, boots or seconds.
+    times: f64,
+    /// Which of these it was.
+    what: &'static str,
+}
+
+impl Recording {
+    /// Everything since the machine was started.
+    pub fn since_start(vm: &Vm) -> Result<Recording> {
+        let after = vm.counter_file()?;
+        Ok(Recording { before: vec![0; after.len()], after, times: 1.0, what: "boot" })
+    }
+
+    /// What the guest does for each request of a load.
+    pub fn of_load(vm: &Vm, guest: &Guest, load: &Load, span: Span) -> Result<Recording> {
+        let mut files = Vec::new();
+        let outcome = load::run_with(vm, address(guest), load, span, |_| {
+            files.push(vm.counter_file()?);
+            Ok(())
+        })?;
+        let [before, after] = <[Vec<u64>; 2]>::try_from(files).map_err(|_| error("the load left no counts"))?;
+        Ok(Recording { before, after, times: outcome.answers as f64, what: "request" })
+    }
+
+    /// What the guest does while it has nothing to do.
+    pub fn of_silence(vm: &Vm, time: Duration) -> Result<Recording> {
+        let before = vm.counter_file()?;
+        thread::sleep(time);
+        Ok(Recording { before, after: vm.counter_file()?, times: time.as_secs_f64(), what: "second" })
+    }
+
+    /// The table of the `top` names.
+    pub fn table(&self, guest: &Guest, by: By, top: usize) -> Result<String> {
+        let image = Image::read(guest)?;
+        let slide = image.slide(&starts(&self.after));
+        let names = Names::new(guest, &image, slide, by)?;
+        let mut sums: HashMap<String, u64> = HashMap::new();
+        let mut all = 0;
+        for (address, count) in executed(&self.before, &self.after) {
+            *sums.entry(names.of(address)).or_default() += count;
+            all += count;
+        }
+        let mut text = format!("{} instructions/{}", (all as f64 / self.times).round(), self.what);
+        if self.after[BLOCKS_LOST] > 0 {
+            write!(text, " and {} blocks without room in the profile", self.after[BLOCKS_LOST])?;
+        }
+        writeln!(text)?;
+        self.write_rows(&mut text, sums, all as f64, top)?;
+        Ok(text)
+    }
+
+    fn write_rows(&self, text: &mut String, sums: HashMap<String, u64>, all: f64, top: usize) -> Result {
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_by(|(name, sum), (other_name, other)| other.cmp(sum).then(name.cmp(other_name)));
+        writeln!(text, "{:>11} {:>6} {:>6}  name", format!("per {}", self.what), "%", "sum %")?;
+        let mut running = 0.0;
+        for (name, sum) in sums.iter().take(top) {
+            let share = *sum as f64 / all * 100.0;
+            running += share;
+            writeln!(text, "{:>11.1} {share:>6.2} {running:>6.2}  {name}", *sum as f64 / self.times)?;
+        }
         Ok(())
-    })?;
-    let [before, after] = &files[..] else { return Err(error("the load left no counts")) };
-    let executed = executed(before, after);
-    let image = Image::read(guest)?;
-    let slide = image.slide(&starts(after));
-    let mut names = Names::new(guest, &image, slide, by)?;
-    let mut sums: HashMap<String, u64> = HashMap::new();
-    for (address, count) in &executed {
-        *sums.entry(names.of(*address)).or_default() += count;
     }
-    let mut text = String::new();
-    if after[BLOCKS_LOST] > 0 {
-        writeln!(text, "{} blocks found no room in the profile", after[BLOCKS_LOST])?;
-    }
-    let total = outcome.instructions_per_answer();
-    writeln!(text, "{}: {total:.0} instructions/request, {} requests", case.id, outcome.answers)?;
-    write_table(&mut text, sums, outcome.answers, top)?;
-    Ok(text)
 }
 
 /// How often each instruction was executed between two states of the plugin's file.
@@ -83,21 +127,6 @@ fn records(file: &[u64]) -> impl Iterator<Item = usize> {
 fn addresses(file: &[u64], record: usize) -> &[u64] {
     let first = ADDRESSES_AT + file[record + BLOCK_FIRST] as usize;
     &file[first..first + file[record + BLOCK_LEN] as usize]
-}
-
-fn write_table(text: &mut String, sums: HashMap<String, u64>, answers: u64, top: usize) -> Result {
-    let all = sums.values().sum::<u64>() as f64;
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by(|(name, sum), (other_name, other)| other.cmp(sum).then(name.cmp(other_name)));
-    writeln!(text, "{:>9} {:>6} {:>6}  name", "per req.", "%", "sum %")?;
-    let mut running = 0.0;
-    for (name, sum) in sums.iter().take(top) {
-        let share = *sum as f64 / all * 100.0;
-        running += share;
-        let each = *sum as f64 / answers as f64;
-        writeln!(text, "{each:>9.1} {share:>6.2} {running:>6.2}  {name}")?;
-    }
-    Ok(())
 }
 
 /// The image's functions, by address.
@@ -164,7 +193,7 @@ impl<'image> Names<'image> {
         Ok(Names { image, lines, slide, by })
     }
 
-    fn of(&mut self, address: u64) -> String {
+    fn of(&self, address: u64) -> String {
         let address = address.wrapping_sub(self.slide);
         let function = self.image.function(address);
         let found = match self.by {

@@ -56,3 +56,37 @@ pub fn is_repeated_string(code: &[u8]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(code: &[u8], want: bool) {
+        assert_eq!(is_repeated_string(code), want);
+    }
+
+    #[test]
+    fn rep_movsb() {
+        check(&[0xf3, 0xa4], true);
+    }
+
+    #[test]
+    fn rep_stosq() {
+        check(&[0xf3, 0x48, 0xab], true);
+    }
+
+    #[test]
+    fn movsb_alone() {
+        check(&[0xa4], false);
+    }
+
+    #[test]
+    fn a_prefix_before_something_else() {
+        check(&[0xf3, 0x90], false);
+    }
+
+    #[test]
+    fn the_file_has_room_for_all_addresses() {
+        assert_eq!(PROFILE_WORDS, HEADER_WORDS + BLOCKS_MAX * BLOCK_WORDS + ADDRESSES_MAX);
+    }
+}
