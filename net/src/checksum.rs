@@ -1,0 +1,91 @@
+//! The Internet checksum (RFC 1071), eight bytes at a time.
+//!
+//! Sums are kept in the order of memory read as little-endian words: ones' complement addition does not care
+//! (RFC 1071, section 2 B), so nothing is swapped until the end, and there `to_le_bytes` puts it back.
+
+/// A running sum. Start from [`Sum::default`].
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sum(u64);
+
+impl Sum {
+    /// Adds `bytes`; only the last piece of a packet may have an odd length.
+    pub(crate) fn add(mut self, bytes: &[u8]) -> Sum {
+        let mut words = bytes.chunks_exact(8);
+        for word in &mut words {
+            self = self.add_word(u64::from_le_bytes(word.try_into().expect("chunks of eight bytes")));
+        }
+        let rest = words.remainder();
+        if rest.is_empty() {
+            return self;
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        self.add_word(u64::from_le_bytes(last))
+    }
+
+    fn add_word(self, word: u64) -> Sum {
+        let (sum, carry) = self.0.overflowing_add(word);
+        // After a carry the sum is below its maximum, so this cannot overflow again.
+        Sum(sum.wrapping_add(carry.into()))
+    }
+
+    /// The sum in 16 bits, as it goes into a packet before it is complemented.
+    fn fold(self) -> u16 {
+        let mut sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        for _ in 0..3 {
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        sum as u16
+    }
+
+    /// The bytes of the sum, not complemented: what a device wants to find in the field it shall complete.
+    pub(crate) fn partial(self) -> [u8; 2] {
+        self.fold().to_le_bytes()
+    }
+
+    /// The bytes of a finished checksum.
+    pub(crate) fn finish(self) -> [u8; 2] {
+        (!self.fold()).to_le_bytes()
+    }
+
+    /// Whether data summed with its checksum is intact.
+    pub(crate) fn is_intact(self) -> bool {
+        self.fold() == 0xffff
+    }
+}
+
+/// The sum of the pseudo header (RFC 9293, section 3.1) of an IPv4 packet whose transport part has `len` bytes.
+pub(crate) fn pseudo_header(ip_header: &[u8], len: u16) -> Sum {
+    let [hi, lo] = len.to_be_bytes();
+    Sum::default().add(&ip_header[12..20]).add(&[0, ip_header[9], hi, lo])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], expected: [u8; 2]) {
+        assert_eq!(Sum::default().add(bytes).finish(), expected);
+    }
+
+    /// RFC 1071, section 3: the sum is ddf2.
+    #[test]
+    fn the_example_of_the_rfc() {
+        check(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7], [!0xdd, !0xf2]);
+    }
+
+    #[test]
+    fn nothing() {
+        check(&[], [0xff, 0xff]);
+    }
+
+    #[test]
+    fn an_odd_length() {
+        check(&[0x12, 0x34, 0x56], [!0x68, !0x34]);
+    }
+
+    #[test]
+    fn carries_go_round() {
+        check(&[0xff; 1460], [0, 0]);
+    }
+}

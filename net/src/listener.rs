@@ -1,0 +1,57 @@
+//! Connections that come in: [`Listener`].
+
+use crate::{
+    stack::Shared,
+    stream::{Handle, Stream},
+};
+use alloc::rc::Rc;
+use core::{
+    fmt,
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+/// A port that accepts connections. Dropping it ends that: those that wait for [`accept`](Self::accept) are
+/// reset, those accepted before live on.
+///
+/// Connections are made without the application: when as many as the backlog allows wait, further ones are
+/// ignored, and their clients try again.
+pub struct Listener {
+    shared: Rc<Shared>,
+    port: u16,
+}
+
+impl Listener {
+    pub(crate) fn new(shared: Rc<Shared>, port: u16) -> Listener {
+        Listener { shared, port }
+    }
+
+    /// The next connection, in the order in which their handshakes were completed. Cancel safe: a dropped
+    /// future takes none.
+    pub async fn accept(&mut self) -> Stream {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// [`accept`](Self::accept) for futures written by hand.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Stream> {
+        let id = self.shared.net.borrow_mut().poll_accept(self.port, cx.waker());
+        id.map(|id| Stream::new(Handle::new(self.shared.clone(), id)))
+    }
+
+    /// The port it listens on.
+    pub fn local_port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.shared.net.borrow_mut().unlisten(self.port);
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener(port {})", self.port)
+    }
+}

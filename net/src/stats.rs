@@ -1,0 +1,69 @@
+//! What the stack counts.
+
+/// A snapshot of the stack. Counters never go back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections in all states, half-open and ownerless ones included.
+    pub flows: usize,
+    /// The same by state.
+    pub by_state: FlowCounts,
+    /// 4-tuples remembered after the connection ended (TIME-WAIT).
+    pub time_wait: usize,
+    /// Buffers kept for new connections.
+    pub pooled: usize,
+    /// Frames received.
+    pub frames_in: u64,
+    /// Frames handed to the port.
+    pub frames_out: u64,
+    /// Connections accepted by a listener, ever.
+    pub accepted: u64,
+    /// Connections asked for with `connect`, ever.
+    pub connects: u64,
+    /// Times data had to be sent again.
+    pub retransmits: u64,
+    /// How often one flow was looked at, whatever the reason. Per frame this does not grow with the number of
+    /// flows.
+    pub flow_polls: u64,
+    /// Steps taken in the timer queue: at most the binary logarithm of the flows per change.
+    pub timer_steps: u64,
+    /// What was thrown away.
+    pub drops: Drops,
+}
+
+/// Connections by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCounts {
+    /// `connect` waits for an answer.
+    pub connecting: usize,
+    /// A SYN came, the handshake is not done.
+    pub half_open: usize,
+    /// Done, but nobody has accepted it yet.
+    pub queued: usize,
+    /// Owned by a stream.
+    pub owned: usize,
+    /// Dropped by its owner and not yet finished.
+    pub orphaned: usize,
+}
+
+/// Frames and connections thrown away, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Not for this machine, or of a protocol it does not speak.
+    pub foreign: u64,
+    /// Cut off, or with lengths that contradict each other.
+    pub malformed: u64,
+    /// IPv4 fragments, which are not put together.
+    pub fragments: u64,
+    /// TCP or UDP with a wrong checksum.
+    pub checksum: u64,
+    /// TCP to a port nobody listens on; a reset was sent.
+    pub unmatched: u64,
+    /// SYNs not answered: too many connections.
+    pub connections: u64,
+    /// SYNs not answered and handshakes not completed: the listener's backlog is full.
+    pub backlog: u64,
+    /// Half-open connections pushed out by newer ones.
+    pub half_open: u64,
+    /// Ownerless connections ended because they took too long or received too much.
+    pub orphans: u64,
+}
