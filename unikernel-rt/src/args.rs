@@ -89,6 +89,7 @@ pub fn take_flag(flag: &'static str) -> Result<bool> {
 }
 
 /// Takes every argument `key=value` whose key begins with `prefix`, for keys that carry a number or a name.
+#[cfg(target_os = "none")]
 pub(crate) fn take_prefixed(prefix: &'static str) -> Vec<(String, String)> {
     with_core(|core| {
         let words = &mut core.args.borrow_mut().words;

@@ -2,10 +2,10 @@
 
 mod frame;
 
-pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame};
 pub(crate) use frame::FramePool;
 #[cfg(target_os = "none")]
 pub(crate) use frame::HEADROOM;
+pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame};
 
 use core::task::{Context, Poll};
 

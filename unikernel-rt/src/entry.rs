@@ -208,7 +208,10 @@ pub use bare::*;
 #[cfg(target_os = "none")]
 mod bare {
     use super::Outcome;
-    use crate::{Machine, Result, args, platform::{self, console_line}};
+    use crate::{
+        Machine, Result, args,
+        platform::{self, console_line},
+    };
     use alloc::{boxed::Box, string::String};
     use core::{future::Future, pin::Pin};
 

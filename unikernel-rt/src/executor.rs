@@ -3,6 +3,7 @@
 //! Everything here is safe code: futures stay in a slab of this core, and wakers, which may be called
 //! from anywhere, only carry a slot number to the shared ready queue.
 
+use crate::platform;
 use alloc::{boxed::Box, collections::VecDeque, rc::Rc, sync::Arc, task::Wake};
 use core::{
     cell::{Cell, RefCell},
@@ -35,6 +36,8 @@ struct Task {
     waker: Waker,
     wake: Arc<TaskWake>,
     aborted: Cell<bool>,
+    /// Told when the task panics. Without it a panic ends the machine.
+    on_panic: Option<Box<dyn Fn()>>,
 }
 
 struct TaskWake {
@@ -68,8 +71,8 @@ impl Executor {
         }
     }
 
-    /// Adds a task and makes it ready.
-    pub(crate) fn spawn(&self, future: TaskFuture) -> TaskId {
+    /// Adds a task and makes it ready. One that has `on_panic` is supervised: it panics alone.
+    pub(crate) fn spawn(&self, future: TaskFuture, on_panic: Option<Box<dyn Fn()>>) -> TaskId {
         let mut tasks = self.tasks.borrow_mut();
         let entry = tasks.vacant_entry();
         let id = entry.key();
@@ -79,6 +82,7 @@ impl Executor {
             waker: Waker::from(wake.clone()),
             wake,
             aborted: Cell::new(false),
+            on_panic,
         }));
         self.ready.0.lock().push_back(id);
         id
@@ -97,6 +101,7 @@ impl Executor {
     }
 
     /// The task being polled, for reports.
+    #[cfg(target_os = "none")]
     pub(crate) fn current(&self) -> Option<TaskId> {
         self.current.get()
     }
@@ -135,8 +140,23 @@ impl Executor {
         task.wake.queued.store(false, Ordering::Release);
         let Some(mut future) = task.future.take() else { return };
         self.current.set(Some(id));
-        let done = future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready();
+        let mut done = false;
+        let mut step = || done = future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready();
+        let panicked = match task.on_panic {
+            None => {
+                step();
+                false
+            }
+            Some(_) => !platform::catch_panic(&mut step),
+        };
         self.current.set(None);
+        if panicked {
+            self.tasks.borrow_mut().remove(id);
+            // Its destructors may rely on what the panic broke, so the future stays where it is, for ever.
+            mem::forget(future);
+            task.on_panic.as_ref().expect("supervised, or it would not be here")();
+            return;
+        }
         if done || task.aborted.get() {
             self.tasks.borrow_mut().remove(id);
             // Dropped last, and outside every borrow: destructors may spawn and abort.

@@ -48,7 +48,7 @@ pub mod sim;
 pub use args::Args;
 pub use error::{Error, Result};
 pub use machine::{Acquire, Machine};
-pub use task::{JoinHandle, spawn};
+pub use task::{JoinHandle, spawn, spawn_supervised};
 pub use unikernel_macros::{main, test};
 
 /// Ends the machine: the host sees `code` as the exit status of the virtual machine's process where the

@@ -1,11 +1,13 @@
 //! Tasks: futures that run beside each other on this core.
 //!
-//! A task need not be `Send`; it runs until it waits. A panic in a task ends the machine with a report.
+//! A task need not be `Send`; it runs until it waits. A panic in a task ends the machine with a report, unless it is
+//! [supervised](spawn_supervised).
 
 use crate::platform::with_core;
 use alloc::{boxed::Box, rc::Rc};
 use core::{
     cell::{Cell, RefCell},
+    fmt,
     future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -23,15 +25,58 @@ where
     let state = Rc::new(JoinState { stage: RefCell::new(Stage::Running(None)), id: Cell::new(0) });
     let theirs = state.clone();
     let id = with_core(|core| {
-        core.executor.spawn(Box::pin(async move {
-            let guard = Finish(theirs);
-            let output = future.await;
-            guard.0.finish(Stage::Done(output));
-        }))
+        core.executor.spawn(
+            Box::pin(async move {
+                let guard = Finish(theirs);
+                let output = future.await;
+                guard.0.finish(Stage::Done(output));
+            }),
+            None,
+        )
     });
     state.id.set(id);
     JoinHandle { state }
 }
+
+/// Starts `future` as a supervised task: when it panics, the panic is reported, the task ends and the handle resolves to
+/// `Some(Err(Panicked))`, but the machine goes on.
+///
+/// For work that may fail without harm to the rest, such as one request. What the task held at that moment is leaked,
+/// not dropped: memory, and locks and borrows, which stay taken for ever. Count panics and restart if they recur.
+pub fn spawn_supervised<F>(future: F) -> JoinHandle<Result<F::Output, Panicked>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let state = Rc::new(JoinState { stage: RefCell::new(Stage::Running(None)), id: Cell::new(0) });
+    let (theirs, panicked) = (state.clone(), state.clone());
+    let future = Box::pin(async move {
+        let guard = Finish(theirs);
+        let output = future.await;
+        guard.0.finish(Stage::Done(Ok(output)));
+    });
+    let on_panic = Box::new(move || {
+        // Where a panic unwinds, the dropped future has already said that it was aborted.
+        let aborted = matches!(*panicked.stage.borrow(), Stage::Aborted);
+        if aborted || panicked.is_running() {
+            panicked.finish(Stage::Done(Err(Panicked)));
+        }
+    });
+    state.id.set(with_core(|core| core.executor.spawn(future, Some(on_panic))));
+    JoinHandle { state }
+}
+
+/// The supervised task panicked; the report is on the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Panicked;
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task panicked; its report is on the console")
+    }
+}
+
+impl core::error::Error for Panicked {}
 
 /// The result of a task, as a future.
 ///

@@ -2,9 +2,9 @@
 
 use std::{cell::Cell, rc::Rc};
 use unikernel_rt::{
-    spawn,
+    spawn, spawn_supervised,
     sync::{Notify, Semaphore, channel, oneshot},
-    task::yield_now,
+    task::{Panicked, yield_now},
     time::{Duration, Elapsed, Instant, sleep, sleep_until, timeout},
 };
 
@@ -162,4 +162,14 @@ async fn a_notification_is_kept_for_the_next_waiter_and_passed_on_by_a_dropped_o
 #[should_panic(expected = "every task waits")]
 fn waiting_for_nothing_is_found_out() {
     unikernel_rt::sim::run("", std::future::pending::<()>());
+}
+
+#[unikernel_rt::test]
+async fn a_supervised_task_panics_alone() {
+    let task = spawn_supervised(async {
+        sleep(SECOND).await;
+        panic!("of this task only");
+    });
+    assert_eq!(task.await, Some(Err(Panicked)));
+    assert_eq!(spawn_supervised(async { 3 }).await, Some(Ok(3)));
 }

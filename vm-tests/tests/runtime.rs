@@ -7,9 +7,9 @@ extern crate alloc;
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use unikernel_rt::{
-    entropy, heap, spawn,
+    entropy, heap, spawn, spawn_supervised,
     sync::channel,
-    task::yield_now,
+    task::{Panicked, yield_now},
     time::{Duration, Instant, sleep, timeout, unix_time},
 };
 
@@ -91,4 +91,16 @@ async fn ten_thousand_tasks_take_turns() {
         sum += task.await.expect("not aborted");
     }
     assert_eq!(sum, 10_000 * 9_999 / 2);
+}
+
+#[unikernel_rt::test]
+async fn a_supervised_task_panics_alone() {
+    for round in 0..3 {
+        let task = spawn_supervised(async move {
+            yield_now().await;
+            assert_eq!(round, 100, "this panic is part of the test");
+        });
+        assert_eq!(task.await, Some(Err(Panicked)));
+        sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -54,8 +54,7 @@ impl Frame {
             true => with_core(|core| core.frames.borrow_mut().take()),
             false => None,
         };
-        let buffer =
-            pooled.unwrap_or_else(|| vec![0; (capacity + HEADROOM).max(BUFFER_LEN)].into_boxed_slice());
+        let buffer = pooled.unwrap_or_else(|| vec![0; (capacity + HEADROOM).max(BUFFER_LEN)].into_boxed_slice());
         Frame { buffer, len: 0, checksum: Checksum::Plain }
     }
 

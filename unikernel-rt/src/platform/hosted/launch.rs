@@ -46,8 +46,8 @@ fn check_target() -> Result<(), String> {
         // Without rustc there would be no binary to ask; cargo then says what is wrong.
         None => Ok(()),
         Some(libdir) if std::path::Path::new(libdir.trim()).is_dir() => Ok(()),
-        Some(_) => Err(format!(
-            "the Rust target {TARGET} is not installed; install it with `rustup target add {TARGET}`"
-        )),
+        Some(_) => {
+            Err(format!("the Rust target {TARGET} is not installed; install it with `rustup target add {TARGET}`"))
+        }
     }
 }

@@ -9,7 +9,13 @@ pub(crate) use launch::launch;
 
 use super::Core;
 use crate::{args::BootArgs, heap::HeapStats, task::JoinHandle, time::Instant};
-use core::{cell::{Cell, RefCell}, future::Future, pin::pin, task::{Context, Poll, Waker}, time::Duration};
+use core::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 use std::{rc::Rc, thread_local};
 
 /// The wall clock at the start of every test: 2026-01-01 00:00 UTC.
@@ -56,6 +62,11 @@ pub(crate) fn heap_stats() -> HeapStats {
 
 pub(crate) fn exit(code: u8) -> ! {
     std::process::exit(code.into())
+}
+
+/// Calls `f`. False when it panicked.
+pub(crate) fn catch_panic(f: &mut dyn FnMut()) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_ok()
 }
 
 /// Writes a line that must be seen, whatever the log level.

@@ -15,6 +15,7 @@ mod memory;
 mod pci;
 mod port;
 mod power;
+mod recover;
 mod report;
 mod seed;
 mod serial;
@@ -24,6 +25,7 @@ mod virtio;
 pub(crate) use clock::{boot_unix_time, now_micros};
 pub(crate) use heap::heap_stats;
 pub(crate) use power::exit;
+pub(crate) use recover::catch_panic;
 pub(crate) use seed::seed;
 pub(crate) use serial::console_line;
 
@@ -81,7 +83,9 @@ unsafe extern "C" fn start(start_info: u32) -> ! {
     let info = unsafe { StartInfo::read(start_info) }.unwrap_or_else(|problem| refuse(problem));
     // SAFETY: called once, with copied start info.
     if let Err(memory::TooLittle { needed_mib }) = unsafe { memory::init(&info) } {
-        console_line(format_args!("unikernel: cannot start: too little memory; start the machine with -m {needed_mib}M"));
+        console_line(format_args!(
+            "unikernel: cannot start: too little memory; start the machine with -m {needed_mib}M"
+        ));
         exit(entry::EXIT_BOOT_ERROR);
     }
     apic::init();

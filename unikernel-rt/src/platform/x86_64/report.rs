@@ -3,7 +3,7 @@
 //! Written as plain text, so that it can be read without the ELF; the runner adds function names and lines to the
 //! addresses. No memory contents are printed.
 
-use super::{heap_stats, interrupts::FaultFrame, memory, power, serial, serial::console_line};
+use super::{heap_stats, interrupts::FaultFrame, memory, power, recover, serial, serial::console_line};
 use core::{
     arch::asm,
     fmt::Write,
@@ -44,7 +44,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let frame: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack)) };
-    finish(None, frame, if out_of_memory { EXIT_OUT_OF_MEMORY } else { EXIT_PANIC })
+    last_words(None, frame);
+    if !out_of_memory {
+        recover::resume();
+    }
+    power::exit(if out_of_memory { EXIT_OUT_OF_MEMORY } else { EXIT_PANIC })
 }
 
 /// The standard library's allocation failure arrives as a panic with this text.
@@ -90,7 +94,8 @@ pub(super) extern "C" fn fault(frame: &FaultFrame) -> ! {
     }
     console_line(format_args!(""));
     registers(frame);
-    finish(Some(frame.rip), frame.rbp, EXIT_FAULT)
+    last_words(Some(frame.rip), frame.rbp);
+    power::exit(EXIT_FAULT)
 }
 
 fn registers(frame: &FaultFrame) {
@@ -119,7 +124,7 @@ fn begin() {
     serial::write(&[0xc1, b'\r', b'\n']);
 }
 
-fn finish(first: Option<u64>, frame: u64, code: u8) -> ! {
+fn last_words(first: Option<u64>, frame: u64) {
     match super::current_task() {
         Some(task) => console_line(format_args!("unikernel: in task {task}")),
         None => console_line(format_args!("unikernel: outside of any task")),
@@ -130,7 +135,7 @@ fn finish(first: Option<u64>, frame: u64, code: u8) -> ! {
     }
     backtrace(frame);
     console_line(format_args!("unikernel: end of report"));
-    power::exit(code)
+    REPORTING.store(false, Ordering::Relaxed);
 }
 
 /// Follows the frame pointers: each frame holds the caller's frame and the return address.

@@ -133,7 +133,8 @@ fn map(function: Function, kind: u8, len_min: u32) -> Option<(Registers, u8)> {
         if id != CAPABILITY_VENDOR || (function.read(offset) >> 24) as u8 != kind || offset > 0xe0 {
             continue;
         }
-        let (bar, start, len) = (function.read(offset + 4) as u8, function.read(offset + 8), function.read(offset + 12));
+        let (bar, start, len) =
+            (function.read(offset + 4) as u8, function.read(offset + 8), function.read(offset + 12));
         if len < len_min {
             continue;
         }
