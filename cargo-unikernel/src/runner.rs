@@ -20,6 +20,7 @@ use crate::{
 
 /// What cargo, or a person, starts the runner with.
 #[derive(clap::Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub struct Arguments {
     /// The image: an ELF file built for x86_64-unknown-none.
     elf: PathBuf,
@@ -39,6 +40,21 @@ pub struct Arguments {
     #[arg(last = true)]
     verbatim: Vec<String>,
 }
+
+const AFTER_HELP: &str = "\
+Environment:
+  UNIKERNEL_ACCEL      as --accel
+  UNIKERNEL_QEMU_ARGS  more arguments for QEMU; they come last, so they win
+  UNIKERNEL_TEST       set: treat the image as a test, as one in a folder `deps` is
+
+Settings of a package, in its Cargo.toml:
+  [package.metadata.unikernel]
+  ports = [\"8080:80\"]   memory = \"64M\"   machine = \"q35\"   net = true
+
+Exit codes:
+  0 success, 1 main returned an error, 2 the app could not start (device or boot argument missing or wrong),
+  101 panic, 102 CPU fault or reset, 103 out of memory, 104 a test failed, 124 --timeout passed,
+  125 the runner or QEMU failed, 128 + N ended by signal N; an app may choose others itself";
 
 /// What people and editors pass to every `cargo test`. In a VM the console is always shown, and one test runs
 /// at a time, so these change nothing.

@@ -4,4 +4,5 @@
 mod errors;
 mod life;
 mod qemu_line;
+mod saved_log;
 mod support;
