@@ -13,9 +13,9 @@ async fn every_byte_comes_back_to_each_client() {
     let client = stack(left, "10.0.0.1/24");
     unikernel_rt::spawn(super::main(stack(right, "10.0.0.2/24")));
     let server = "10.0.0.2:7007".parse().unwrap();
-    let mut first = client.connect(server).await.unwrap();
-    let mut second = client.connect(server).await.unwrap();
-    for (stream, text) in [(&mut first, b"one"), (&mut second, b"two"), (&mut first, b"end")] {
+    let mut streams = [client.connect(server).await.unwrap(), client.connect(server).await.unwrap()];
+    for (number, text) in [(0, b"one"), (1, b"two"), (0, b"end")] {
+        let stream = &mut streams[number];
         stream.write_all(text).await.unwrap();
         let mut answer = [0; 3];
         stream.read_exact(&mut answer).await.unwrap();
