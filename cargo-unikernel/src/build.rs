@@ -68,7 +68,8 @@ impl Test {
     /// Becomes `cargo test`; returns only if that fails.
     pub fn exec(self) -> Result<u8> {
         let mut cargo = cargo("test", &self.selection)?;
-        become_cargo(cargo.args(self.filter).arg("--").args(self.arguments))
+        // Before `--`, a filter would make cargo also build test targets that the manifest switches off.
+        become_cargo(cargo.arg("--").args(self.filter).args(self.arguments))
     }
 }
 
