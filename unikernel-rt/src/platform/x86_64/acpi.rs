@@ -9,7 +9,7 @@ use core::{ops::Range, slice};
 /// What the tables said. All of it may be missing.
 #[derive(Default)]
 pub(super) struct Facts {
-    pub(super) io_apic: Option<u64>,
+    pub(super) io_apics: Vec<IoApic>,
     /// The DSDT, where virtio-mmio devices are described.
     dsdt: &'static [u8],
 }
@@ -27,7 +27,7 @@ pub(super) fn read(info: &StartInfo) -> Facts {
     for table in root_entries(root) {
         let Some(table) = load(table) else { continue };
         match &table[..4] {
-            b"APIC" => facts.io_apic = io_apic(table),
+            b"APIC" => facts.io_apics = io_apics(table),
             b"FACP" => {
                 super::power::learn(table);
                 facts.dsdt = number(table, 40, 4).and_then(load).unwrap_or_default();
@@ -80,17 +80,27 @@ fn load(address: u64) -> Option<&'static [u8]> {
     (sum == 0).then_some(table)
 }
 
-/// The first I/O APIC of the MADT (ACPI 6.5, 5.2.12.3).
-fn io_apic(table: &[u8]) -> Option<u64> {
+/// An I/O APIC and the global number of its first input.
+#[derive(Clone, Copy)]
+pub(super) struct IoApic {
+    pub(super) registers: u64,
+    pub(super) first_line: u32,
+}
+
+/// The I/O APICs of the MADT (ACPI 6.5, 5.2.12.3).
+fn io_apics(table: &[u8]) -> Vec<IoApic> {
     const IO_APIC: u8 = 1;
-    let mut rest = table.get(HEADER_LEN + 8..)?;
+    let mut found = Vec::new();
+    let mut rest = table.get(HEADER_LEN + 8..).unwrap_or_default();
     while let [kind, len, ..] = *rest {
-        if kind == IO_APIC {
-            return number(rest, 4, 4);
+        if kind == IO_APIC
+            && let (Some(registers), Some(first_line)) = (number(rest, 4, 4), number(rest, 8, 4))
+        {
+            found.push(IoApic { registers, first_line: first_line as u32 });
         }
-        rest = rest.get(usize::from(len).max(2)..)?;
+        rest = rest.get(usize::from(len).max(2)..).unwrap_or_default();
     }
-    None
+    found
 }
 
 /// A virtio-mmio device: its registers and its line at the I/O APIC.
@@ -100,6 +110,18 @@ pub(super) struct MmioDevice {
 }
 
 impl Facts {
+    /// The I/O APIC whose input `line` is, and that input's number there.
+    pub(super) fn io_apic_of(&self, line: u32) -> (u64, u32) {
+        let known = self.io_apics.iter().filter(|apic| apic.first_line <= line).max_by_key(|apic| apic.first_line);
+        // Without tables: the usual places, and 24 inputs each, as QEMU's microvm has them.
+        let guess = match line {
+            ..24 => IoApic { registers: 0xfec0_0000, first_line: 0 },
+            24.. => IoApic { registers: 0xfec1_0000, first_line: 24 },
+        };
+        let apic = known.copied().unwrap_or(guess);
+        (apic.registers, line - apic.first_line)
+    }
+
     /// The devices `LNRO0005` of the DSDT, which is how virtio-mmio appears there.
     pub(super) fn virtio_mmio(&self) -> Vec<MmioDevice> {
         const ID: &[u8] = b"LNRO0005\0";

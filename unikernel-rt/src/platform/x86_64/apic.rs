@@ -17,9 +17,6 @@ const DIVIDE_BY_128: u32 = 0b1010;
 /// Where messages for the first core go (SDM 12.11.1).
 pub(super) const MESSAGE_ADDRESS: u32 = LOCAL as u32;
 
-/// The usual place of the first I/O APIC; the MADT may name another.
-pub(super) const IO_APIC_DEFAULT: u64 = 0xfec0_0000;
-
 fn write(register: u64, value: u32) {
     // SAFETY: a register of the local APIC, which `init` mapped.
     unsafe { ((LOCAL + register) as *mut u32).write_volatile(value) }

@@ -45,7 +45,8 @@ pub(super) fn probe(machine: &mut Machine, facts: &Facts) -> Result {
         let Some(transport) = mmio_transport(&device) else { continue };
         if transport.device_type() == DeviceType::Network {
             let irq = Irq::new().ok_or_else(no_vector)?;
-            apic::route(facts.io_apic.unwrap_or(apic::IO_APIC_DEFAULT), device.line, irq.vector());
+            let (io_apic, line) = facts.io_apic_of(device.line);
+            apic::route(io_apic, line, irq.vector());
             machine.add_net(Box::new(net::VirtioNet::new(transport, irq)?));
         }
     }
