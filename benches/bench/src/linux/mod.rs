@@ -23,10 +23,13 @@ pub struct Linux {
     small: PathBuf,
 }
 
+/// Another name for every change of what is in the guest, so that no old one is measured.
+const FOLDER: &str = "linux-1";
+
 impl Linux {
     /// Where the guest's files are, once [`prepare`](Self::prepare) has made them.
     pub fn in_cache(cache: &Path) -> Linux {
-        let file = |name: &str| cache.join("linux").join(name);
+        let file = |name: &str| cache.join(FOLDER).join(name);
         Linux { kernel: file("vmlinuz"), full: file("full.cpio"), small: file("small.cpio") }
     }
 
@@ -36,7 +39,7 @@ impl Linux {
         if [&linux.kernel, &linux.full, &linux.small].iter().all(|file| file.exists()) {
             return Ok(());
         }
-        let folder = cache.join("linux");
+        let folder = cache.join(FOLDER);
         fs::create_dir_all(&folder)?;
         let unpacked = packages::fetch(&folder)?;
         fs::write(&linux.small, initial_files(&unpacked, &[])?)?;
