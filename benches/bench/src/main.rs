@@ -23,6 +23,7 @@ mod profile;
 mod project;
 mod report;
 mod size;
+mod tools;
 mod vm;
 
 use std::fs;
@@ -161,6 +162,7 @@ fn run(options: &Options) -> Result {
 
 /// Builds and downloads, with the machine's ordinary network.
 fn prepare(options: &Options, project: &Project) -> Result {
+    tools::check()?;
     project.build_plugin()?;
     if options.wants_ours() {
         project.build_images(&images(options))?;
