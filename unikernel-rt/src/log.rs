@@ -4,18 +4,21 @@
 //! the runner puts it back together, with level and time. On the workstation they are plain lines on standard
 //! error. `DEFMT_LOG` sets the most detailed level at build time (`info` in this workspace).
 //!
+//! With the feature `text-log` an image writes plain text, too, for consoles that no runner reads. Records of the `log`
+//! crate, which third-party crates use, join the others.
+//!
 //! Placeholders: `{}`, `{:?}`, `{:x}`. Arguments are numbers, strings, `bool`, addresses, and through
 //! [`Display2Format`] or [`Debug2Format`] anything that implements the trait of that name.
 
-#[cfg(target_os = "none")]
-mod bare;
-#[cfg(not(target_os = "none"))]
-mod hosted;
+#[cfg(all(target_os = "none", not(feature = "text-log")))]
+mod frames;
+#[cfg(any(not(target_os = "none"), feature = "text-log"))]
+mod text;
 
-#[cfg(target_os = "none")]
-pub use bare::*;
-#[cfg(not(target_os = "none"))]
-pub use hosted::*;
+#[cfg(all(target_os = "none", not(feature = "text-log")))]
+pub use frames::*;
+#[cfg(any(not(target_os = "none"), feature = "text-log"))]
+pub use text::*;
 
 #[doc(inline)]
 pub use crate::{

@@ -52,3 +52,32 @@ unsafe impl defmt::Logger for Logger {
 }
 
 defmt::timestamp!("{=u64:us}", super::now_micros());
+
+/// Third-party crates log through the `log` crate.
+struct Bridge;
+
+impl log::Log for Bridge {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let (target, text) = (record.target(), crate::log::Display2Format(record.args()));
+        match record.level() {
+            log::Level::Error => crate::log::error!("{}: {}", target, text),
+            log::Level::Warn => crate::log::warn!("{}: {}", target, text),
+            log::Level::Info => crate::log::info!("{}: {}", target, text),
+            // More than the level of the build is formatted for nothing, so it does not come here.
+            log::Level::Debug | log::Level::Trace => {}
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Lets records of the `log` crate in.
+pub(super) fn init() {
+    // A second logger cannot be there: this is the first code that runs.
+    let _ = log::set_logger(&Bridge);
+    log::set_max_level(log::LevelFilter::Info);
+}

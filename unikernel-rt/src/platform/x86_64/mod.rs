@@ -77,6 +77,7 @@ fn current_task() -> Option<usize> {
 /// Sets the machine up and runs the app. Called by the boot code, once.
 unsafe extern "C" fn start(start_info: u32) -> ! {
     serial::init();
+    logger::init();
     interrupts::init();
     cpu::protect();
     // SAFETY: the loader's address, passed on by the boot code; no memory has been given away yet.

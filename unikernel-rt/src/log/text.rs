@@ -1,4 +1,4 @@
-//! Log lines on the workstation: plain text on standard error, with the (virtual) time.
+//! Log lines as plain text: on the workstation, and in images for consoles that no runner reads.
 
 pub use defmt_like::{Debug2Format, Display2Format};
 
@@ -26,7 +26,12 @@ mod defmt_like {
 
 #[doc(hidden)]
 pub fn line(level: &str, text: core::fmt::Arguments<'_>) {
-    std::eprintln!("{:>12.6} {level:<5} {text}", crate::time::Instant::now().as_micros() as f64 / 1e6);
+    let micros = crate::time::Instant::now().as_micros();
+    crate::platform::console_line(format_args!(
+        "{:>4}.{:06} {level:<5} {text}",
+        micros / 1_000_000,
+        micros % 1_000_000
+    ));
 }
 
 #[doc(hidden)]
