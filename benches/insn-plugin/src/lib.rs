@@ -126,7 +126,9 @@ extern "C" fn on_translation(_plugin: u64, block: *mut Block) {
 /// The machine code of an instruction of the block being translated.
 fn code_of<'block>(instruction: *const Instruction) -> &'block [u8] {
     // SAFETY: callers pass an instruction QEMU gave them during the current translation.
-    let (data, len) = unsafe { (qemu_plugin_insn_data(instruction), qemu_plugin_insn_size(instruction)) };
+    let len = unsafe { qemu_plugin_insn_size(instruction) };
+    // SAFETY: the same.
+    let data = unsafe { qemu_plugin_insn_data(instruction) };
     // SAFETY: QEMU keeps `len` bytes at `data` until the translation ends, and our caller returns
     // before that.
     unsafe { std::slice::from_raw_parts(data, len) }
