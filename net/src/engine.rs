@@ -1,10 +1,11 @@
 //! smoltcp, one flow at a time. This file and `engine/` are all that names it.
 //!
 //! smoltcp looks at every socket of a set for every packet, so each flow is a set of its own ([`Tcb`]).
-//! There are two interfaces with the same address:
+//! There are two interfaces:
 //! - `ip` has no link layer. Flows run on it: an answer goes to the Ethernet address that the flow's packets
 //!   come from, which [`Port`] writes in front of it. So an answer never waits for ARP, and no table of
-//!   neighbours is searched per packet.
+//!   neighbours is searched per packet. It takes packets to any address: `Net` has compared the addresses
+//!   already, when it looked for the flow.
 //! - `ether` speaks ARP and DHCP, and sends the first SYNs of outgoing connections, whose peer's Ethernet
 //!   address is not known yet.
 
@@ -67,8 +68,13 @@ impl Engine {
             Interface::new(config, &mut Port::new(link, ethernet), engine_time(now))
         };
         let mac = HardwareAddress::Ethernet(EthernetAddress(link.mac()));
+        let mut ip = interface(link, HardwareAddress::Ip, seeds[0], Some([0; ETHERNET_HEADER_LEN]));
+        ip.set_any_ip(true);
+        // A socket that first waited for ARP on `ether` asks here whether its neighbour is known; without a
+        // link layer everybody with a route is.
+        ip.routes_mut().add_default_ipv4_route(Ipv4Addr::UNSPECIFIED).expect("the route table has room for one");
         Engine {
-            ip: interface(link, HardwareAddress::Ip, seeds[0], Some([0; ETHERNET_HEADER_LEN])),
+            ip,
             ether: interface(link, mac, seeds[1], None),
             nobody: SocketSet::new([]),
         }
@@ -76,20 +82,17 @@ impl Engine {
 
     /// Sets the machine's address and router.
     pub(crate) fn configure(&mut self, address: Option<Ipv4Cidr>, gateway: Option<Ipv4Addr>) {
-        for interface in [&mut self.ip, &mut self.ether] {
-            interface.update_ip_addrs(|addresses| {
-                addresses.clear();
-                let cidr = address.map(|cidr| IpCidr::new(cidr.address().into(), cidr.prefix_len()));
-                addresses.extend(cidr);
-            });
-            let routes = interface.routes_mut();
-            match gateway {
-                Some(gateway) => {
-                    routes.add_default_ipv4_route(gateway).expect("the route table has room for one");
-                }
-                None => {
-                    routes.remove_default_ipv4_route();
-                }
+        self.ether.update_ip_addrs(|addresses| {
+            addresses.clear();
+            addresses.extend(address.map(|cidr| IpCidr::new(cidr.address().into(), cidr.prefix_len())));
+        });
+        let routes = self.ether.routes_mut();
+        match gateway {
+            Some(gateway) => {
+                routes.add_default_ipv4_route(gateway).expect("the route table has room for one");
+            }
+            None => {
+                routes.remove_default_ipv4_route();
             }
         }
     }

@@ -47,6 +47,10 @@ pub(crate) struct Flow {
     pub(crate) user_timeout: Option<Duration>,
     /// Our sequence number after the last new byte sent; to tell retransmissions.
     pub(crate) sent_to: Option<u32>,
+    /// Bytes written and never sent yet.
+    pub(crate) unsent_len: usize,
+    /// What the machine's time limit is set for now.
+    silence: Silence,
     /// Neighbours in the list of half-open flows.
     older: Option<u32>,
     newer: Option<u32>,
@@ -70,6 +74,8 @@ impl Flow {
             keep_alive: None,
             user_timeout: Some(USER_TIMEOUT),
             sent_to: None,
+            unsent_len: 0,
+            silence: Silence::Allowed,
             older: None,
             newer: None,
         }
@@ -78,13 +84,54 @@ impl Flow {
     /// Counts the peer's silence only while something is expected of it.
     #[inline]
     pub(crate) fn adjust_timeout(&mut self) {
-        let timeout = if self.tcb.unacknowledged() > 0 || self.tcb.state() == State::SynReceived {
-            self.user_timeout
-        } else {
-            self.keep_alive.map(|interval| interval * KEEP_ALIVE_INTERVALS)
+        let (state, _, unacknowledged) = self.tcb.look();
+        let silence = match (unacknowledged > 0 || state == State::SynReceived, self.keep_alive) {
+            (true, _) => Silence::Unacknowledged,
+            (false, Some(_)) => Silence::Probed,
+            (false, None) => Silence::Allowed,
         };
-        self.tcb.set_timeout(timeout);
+        if self.silence != silence {
+            self.silence = silence;
+            self.tcb.set_timeout(match silence {
+                Silence::Unacknowledged => self.user_timeout,
+                Silence::Probed => self.keep_alive.map(|interval| interval * KEEP_ALIVE_INTERVALS),
+                Silence::Allowed => None,
+            });
+        }
     }
+
+    /// Makes the next [`adjust_timeout`](Self::adjust_timeout) set the limit anew.
+    pub(crate) fn timeouts_changed(&mut self) {
+        self.silence = Silence::Allowed;
+        self.tcb.set_timeout(None);
+    }
+
+    /// Notes data that was sent. True when it was sent before.
+    #[inline]
+    pub(crate) fn note_sent(&mut self, sequence: u32, len: u32) -> bool {
+        let end = sequence.wrapping_add(len);
+        let new_len = match self.sent_to {
+            None => len as i32,
+            Some(sent_to) => end.wrapping_sub(sent_to) as i32,
+        };
+        if new_len <= 0 {
+            return true;
+        }
+        self.unsent_len = self.unsent_len.saturating_sub(new_len as usize);
+        self.sent_to = Some(end);
+        false
+    }
+}
+
+/// How long the peer may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// For ever: nothing is expected.
+    Allowed,
+    /// It owes an acknowledgement.
+    Unacknowledged,
+    /// It is asked now and then.
+    Probed,
 }
 
 /// The half-open flows, oldest first: a list through the flows themselves, so that any can leave in O(1).

@@ -77,6 +77,9 @@ pub const TIME_WAIT: Duration = Duration::from_secs(10);
 /// Remembered 4-tuples; the oldest goes first. An entry takes some 50 bytes.
 pub const TIME_WAIT_MAX: usize = 8192;
 
+/// The engine's shortest retransmission timeout (RFC 6298, 2.4).
+pub const RTO_MIN: Duration = Duration::from_secs(1);
+
 /// A flow that says it has something to send, and then sends nothing, is asked again after this long.
 pub const STALL_RETRY: Duration = Duration::from_millis(10);
 

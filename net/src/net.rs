@@ -13,6 +13,7 @@ mod settle;
 use crate::{
     config::{Addressing, Config, Ipv4Cidr},
     engine::{Engine, Lease, LeaseChange, Link, Size, Tcb},
+    error::Error,
     flow::{Flow, HalfOpen, Stage},
     flow_map::FlowMap,
     limits::{DHCP_PATIENCE, Limits},
@@ -144,12 +145,18 @@ impl Net {
         (self.address, self.gateway) = (address, gateway);
         self.engine.configure(address, gateway);
         if moved {
-            // Connections of the old address notice when they are asked to send.
-            let all: Vec<u32> = self.flows.iter().map(|(id, _)| id as u32).collect();
-            for id in all {
-                self.flows[id as usize].wrote = true;
-                self.mark_dirty(id);
-            }
+            self.drop_address();
+        }
+    }
+
+    /// Connections end with the address they were made with.
+    fn drop_address(&mut self) {
+        let all: Vec<u32> = self.flows.iter().map(|(id, _)| id as u32).collect();
+        for id in all {
+            let flow = &mut self.flows[id as usize];
+            flow.end.get_or_insert(Error::AddressLost);
+            flow.tcb.vanish();
+            self.gone(id);
         }
     }
 

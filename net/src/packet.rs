@@ -27,8 +27,8 @@ const BROADCAST: Mac = [0xff; 6];
 pub(crate) enum Packet {
     Arp,
     Dhcp,
-    /// Where the IP packet ends in the frame.
-    Icmp(usize),
+    /// To whom, and where the IP packet ends in the frame.
+    Icmp(Ipv4Addr, usize),
     Tcp(Segment),
     Drop(Reason),
 }
@@ -58,23 +58,25 @@ const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
 /// Sorts a frame that came to `mac`. TCP and UDP are whole and intact when this says so.
+#[inline]
 pub(crate) fn classify(frame: &Frame, mac: Mac) -> Packet {
-    if frame.len() < ETHERNET_HEADER_LEN {
+    let bytes: &[u8] = frame;
+    if bytes.len() < ETHERNET_HEADER_LEN {
         return Packet::Drop(Reason::Malformed);
     }
-    let to_us = frame[..6] == mac;
-    if !to_us && frame[..6] != BROADCAST {
+    let to_us = bytes[..6] == mac;
+    if !to_us && bytes[..6] != BROADCAST {
         return Packet::Drop(Reason::Foreign);
     }
-    match [frame[12], frame[13]] {
-        [0x08, 0x00] => ipv4(frame, to_us),
+    match [bytes[12], bytes[13]] {
+        [0x08, 0x00] => ipv4(&bytes[ETHERNET_HEADER_LEN..], frame.checksum, to_us),
         [0x08, 0x06] => Packet::Arp,
         _ => Packet::Drop(Reason::Foreign),
     }
 }
 
-fn ipv4(frame: &Frame, to_us: bool) -> Packet {
-    let ip = &frame[ETHERNET_HEADER_LEN..];
+#[inline]
+fn ipv4(ip: &[u8], state: Checksum, to_us: bool) -> Packet {
     if ip.len() < IPV4_HEADER_LEN {
         return Packet::Drop(Reason::Malformed);
     }
@@ -83,19 +85,26 @@ fn ipv4(frame: &Frame, to_us: bool) -> Packet {
     if ip[0] >> 4 != 4 || header_len < IPV4_HEADER_LEN || total_len < header_len || total_len > ip.len() {
         return Packet::Drop(Reason::Malformed);
     }
+    if !Sum::default().add(&ip[..header_len]).is_intact() {
+        return Packet::Drop(Reason::Checksum);
+    }
     // More fragments, or an offset.
     if be16(ip, 6) & 0x3fff != 0 {
         return Packet::Drop(Reason::Fragment);
     }
     let packet = &ip[..total_len];
     match ip[9] {
-        PROTOCOL_TCP if to_us => tcp(frame.checksum, packet, header_len),
-        PROTOCOL_UDP => udp(frame.checksum, packet, header_len),
-        PROTOCOL_ICMP => Packet::Icmp(ETHERNET_HEADER_LEN + total_len),
+        PROTOCOL_TCP if to_us => tcp(state, packet, header_len),
+        PROTOCOL_UDP => udp(state, packet, header_len),
+        // Pings to everybody are not answered: one question must not make many answers.
+        PROTOCOL_ICMP if to_us => {
+            Packet::Icmp(Ipv4Addr::from_bits(be32(packet, 16)), ETHERNET_HEADER_LEN + total_len)
+        }
         _ => Packet::Drop(Reason::Foreign),
     }
 }
 
+#[inline]
 fn tcp(state: Checksum, packet: &[u8], header_len: usize) -> Packet {
     let tcp = &packet[header_len..];
     if tcp.len() < TCP_HEADER_LEN || data_offset(tcp) < TCP_HEADER_LEN || data_offset(tcp) > tcp.len() {
@@ -178,7 +187,7 @@ impl Segment {
         self.sequence(frame).wrapping_add(self.payload_len(frame) as u32).wrapping_add(control)
     }
 
-    /// An empty ACK back to where `frame` came from. Its TCP checksum is not yet there.
+    /// An empty ACK back to where `frame` came from. Its checksums are not yet there.
     pub(crate) fn acknowledge(&self, frame: &[u8], sequence: u32, acknowledgement: u32) -> Frame {
         const LEN: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + TCP_HEADER_LEN;
         let mut reply = Frame::with_capacity(LEN);
@@ -191,8 +200,6 @@ impl Segment {
         ip[..12].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, PROTOCOL_TCP, 0, 0]);
         ip[12..16].copy_from_slice(&self.key.local().ip().octets());
         ip[16..20].copy_from_slice(&self.key.peer().ip().octets());
-        let sum = Sum::default().add(ip).finish();
-        ip[10..12].copy_from_slice(&sum);
         tcp[..2].copy_from_slice(&self.key.local().port().to_be_bytes());
         tcp[2..4].copy_from_slice(&self.key.peer().port().to_be_bytes());
         tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
@@ -203,17 +210,26 @@ impl Segment {
     }
 }
 
-/// Completes a TCP frame that is ready but for its checksum, or leaves that to the device, and returns sequence
-/// number and length of its data, if any. Other frames stay as they are. `frame` was built by us: its IP
-/// header has no options.
-pub(crate) fn finish_tcp(frame: &mut Frame, device_sums: bool) -> Option<(u32, u32)> {
+/// Completes an IPv4 frame that is ready but for the checksums of IP and TCP; the latter is left to the device if
+/// `device_sums`. Returns sequence number and length of TCP data, if there is some. Other frames stay as they
+/// are. The frame was built by us: its IP header has no options.
+#[inline]
+pub(crate) fn finish(frame: &mut Frame, device_sums: bool) -> Option<(u32, u32)> {
     const TCP: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
-    if frame.len() < TCP + TCP_HEADER_LEN || frame[12..14] != [0x08, 0x00] || frame[23] != PROTOCOL_TCP {
+    let bytes: &mut [u8] = frame;
+    if bytes.len() < TCP || bytes[12..14] != [0x08, 0x00] {
         return None;
     }
-    let (headers, tcp) = frame.split_at_mut(TCP);
-    let pseudo = checksum::pseudo_header(&headers[ETHERNET_HEADER_LEN..], tcp.len() as u16);
+    let (headers, tcp) = bytes.split_at_mut(TCP);
+    let ip = &mut headers[ETHERNET_HEADER_LEN..];
+    ip[10..12].fill(0);
+    let sum = Sum::default().add(ip).finish();
+    ip[10..12].copy_from_slice(&sum);
+    if ip[9] != PROTOCOL_TCP || tcp.len() < TCP_HEADER_LEN {
+        return None;
+    }
     let data = (be32(tcp, 4), (tcp.len() - data_offset(tcp)) as u32);
+    let pseudo = checksum::pseudo_header(ip, tcp.len() as u16);
     let field = TCP_CHECKSUM_OFFSET..TCP_CHECKSUM_OFFSET + 2;
     if device_sums {
         tcp[field].copy_from_slice(&pseudo.partial());

@@ -1,6 +1,6 @@
 //! The network port as smoltcp sees it, for the length of one call: one received packet, one way out.
 
-use crate::packet::{ETHERNET_HEADER_LEN, Mac, finish_tcp};
+use crate::packet::{ETHERNET_HEADER_LEN, Mac, finish};
 use alloc::boxed::Box;
 use core::task::{Context, Poll};
 use smoltcp::{
@@ -52,10 +52,10 @@ impl Link {
         self.waiting.is_some()
     }
 
-    /// Sends a frame that is complete but for its TCP checksum.
+    /// Sends a frame that is complete but for its checksums.
     #[inline]
     pub(crate) fn send(&mut self, mut frame: Frame) {
-        self.sent = finish_tcp(&mut frame, self.device_sums);
+        self.sent = finish(&mut frame, self.device_sums);
         // Only an answer to a packet comes here while a frame waits, and its packet was let in before that
         // frame was refused: dropping it is what a full network does.
         if self.waiting.is_none() {
@@ -173,6 +173,10 @@ impl Device for Port<'_> {
         };
         // `packet::classify` has checked what came in, or the device has; `Link::send` sums what goes out.
         capabilities.checksum.tcp = Checksum::None;
+        capabilities.checksum.ipv4 = match self.header {
+            Some(_) => Checksum::None,
+            None => Checksum::Both,
+        };
         // A packet of the same host may carry no complete sum at all, so smoltcp must not look.
         capabilities.checksum.udp = Checksum::Tx;
         capabilities

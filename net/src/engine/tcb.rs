@@ -99,17 +99,29 @@ impl Tcb {
         self.set.get::<Socket>(self.handle).state()
     }
 
+    /// State, bytes received and not read, bytes written and not acknowledged.
+    #[inline]
+    pub(crate) fn look(&self) -> (State, usize, usize) {
+        let socket = self.set.get::<Socket>(self.handle);
+        (socket.state(), socket.recv_queue(), socket.send_queue())
+    }
+
     /// Whether it still has a peer to send to: a closed one that has, owes it a reset.
     pub(crate) fn has_peer(&self) -> bool {
         self.set.get::<Socket>(self.handle).remote_endpoint().is_some()
     }
 
-    /// Takes received data.
+    /// Takes received data, up to where the ring buffer turns; that is all of it as long as the reader keeps up.
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8], waker: &Waker) -> Result<Taken, NoData> {
         let socket = self.socket();
         let queued = socket.recv_queue();
-        match socket.recv_slice(buffer) {
+        let result = socket.recv(|data| {
+            let len = data.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&data[..len]);
+            (len, len)
+        });
+        match result {
             Ok(0) => {
                 socket.register_recv_waker(waker);
                 Err(NoData::NotYet)
@@ -131,18 +143,32 @@ impl Tcb {
         total
     }
 
-    /// Takes data to send; `Ok(0)` when there is no room now, and then `waker` is called.
+    /// Takes data to send; `Ok(0)` when there is no room now, and then `waker` is called. None when this
+    /// direction is closed.
     #[inline]
-    pub(crate) fn write(&mut self, data: &[u8], waker: &Waker) -> Result<usize, State> {
-        let socket = self.socket();
-        match socket.send_slice(data) {
-            Ok(0) => {
-                socket.register_send_waker(waker);
-                Ok(0)
+    pub(crate) fn write(&mut self, data: &[u8], waker: &Waker) -> Option<usize> {
+        let mut written = 0;
+        // Twice at most: the buffer is a ring.
+        while written < data.len() {
+            let rest = &data[written..];
+            let socket = self.socket();
+            let result = socket.send(|room| {
+                let len = room.len().min(rest.len());
+                room[..len].copy_from_slice(&rest[..len]);
+                (len, len)
+            });
+            match result {
+                Ok(0) if written == 0 => socket.register_send_waker(waker),
+                Ok(len @ 1..) => {
+                    written += len;
+                    continue;
+                }
+                Ok(_) => {}
+                Err(_) => return None,
             }
-            Ok(len) => Ok(len),
-            Err(_) => Err(socket.state()),
+            break;
         }
+        Some(written)
     }
 
     /// Calls `waker` at the next change of state or when data is acknowledged.
@@ -150,21 +176,15 @@ impl Tcb {
         self.socket().register_send_waker(waker);
     }
 
-    /// Bytes received and not read.
-    #[inline]
-    pub(crate) fn unread(&self) -> usize {
-        self.set.get::<Socket>(self.handle).recv_queue()
-    }
-
-    /// Bytes written and not acknowledged.
-    #[inline]
-    pub(crate) fn unacknowledged(&self) -> usize {
-        self.set.get::<Socket>(self.handle).send_queue()
-    }
-
     /// Sends a FIN after what was written.
     pub(crate) fn close(&mut self) {
         self.socket().close();
+    }
+
+    /// Forgets the connection without a word.
+    pub(crate) fn vanish(&mut self) {
+        self.listen(1);
+        self.abort();
     }
 
     /// Sends a reset next.

@@ -142,13 +142,14 @@ impl Net {
     pub(crate) fn poll_write(&mut self, id: u32, data: &[u8], waker: &Waker) -> Poll<Result<usize, Error>> {
         let flow = &mut self.flows[id as usize];
         match flow.tcb.write(data, waker) {
-            Ok(0) => Poll::Pending,
-            Ok(len) => {
+            Some(0) => Poll::Pending,
+            Some(len) => {
                 flow.wrote = true;
+                flow.unsent_len += len;
                 self.mark_dirty(id);
                 Poll::Ready(Ok(len))
             }
-            Err(_) => Poll::Ready(Err(flow.end.unwrap_or(Error::Closed))),
+            None => Poll::Ready(Err(flow.end.unwrap_or(Error::Closed))),
         }
     }
 
@@ -191,11 +192,14 @@ impl Net {
         let flow = &mut self.flows[id as usize];
         flow.keep_alive = interval;
         flow.tcb.set_keep_alive(interval);
+        flow.timeouts_changed();
         self.mark_dirty(id);
     }
 
     pub(crate) fn set_user_timeout(&mut self, id: u32, timeout: Option<Duration>) {
-        self.flows[id as usize].user_timeout = timeout;
+        let flow = &mut self.flows[id as usize];
+        flow.user_timeout = timeout;
+        flow.timeouts_changed();
         self.mark_dirty(id);
     }
 }

@@ -6,9 +6,10 @@ use crate::{
     flow::{Flow, Stage},
     flow_map::Slot,
     limits::{FRAMES_PER_TURN, HALF_OPEN_TIME_MAX},
-    packet::{Packet, Reason, Segment, classify},
+    packet::{Mac, Packet, Reason, Segment, classify},
     time_wait::Verdict,
 };
+use core::net::Ipv4Addr;
 use unikernel_rt::{device::Frame, time::Instant};
 
 impl Net {
@@ -25,10 +26,17 @@ impl Net {
         match classify(frame, self.link.mac()) {
             Packet::Tcp(segment) => self.tcp(frame, &segment, now),
             Packet::Arp => self.arp(frame, now),
-            Packet::Icmp(end) => self.engine.receive_for_nobody(&mut self.link, frame, end, now),
+            Packet::Icmp(address, end) if self.is_own(address) => {
+                self.engine.receive_for_nobody(&mut self.link, frame, end, now)
+            }
+            Packet::Icmp(..) => self.count_drop(Reason::Foreign),
             Packet::Dhcp => self.dhcp(frame, now),
             Packet::Drop(reason) => self.count_drop(reason),
         }
+    }
+
+    fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.address.is_some_and(|own| own.address() == address)
     }
 
     fn count_drop(&mut self, reason: Reason) {
@@ -77,12 +85,15 @@ impl Net {
     #[inline]
     fn deliver(&mut self, id: u32, frame: &Frame, segment: &Segment, now: Instant) {
         let flow = &mut self.flows[id as usize];
-        let before = (flow.tcb.state(), flow.tcb.unread(), flow.tcb.unacknowledged());
+        let before = flow.tcb.look();
         self.counters.flow_polls += 1;
         self.engine.receive(&mut self.link, &mut flow.tcb, frame, segment.end, now);
-        let after = (flow.tcb.state(), flow.tcb.unread(), flow.tcb.unacknowledged());
-        if before != after {
-            adopt_path(flow, frame);
+        let after = flow.tcb.look();
+        // Answers go to where the last packet that TCP accepted came from: a gateway may fail over, but a
+        // stranger who does not know the sequence numbers cannot pull a connection to himself.
+        let path = Path::Known(source(frame));
+        if flow.path != path && before != after {
+            flow.path = path;
         }
         if after.0 != State::Established || flow.stage != Stage::Owned {
             self.changed(id, after.0, frame, segment, now);
@@ -115,6 +126,9 @@ impl Net {
     }
 
     fn unknown(&mut self, frame: &Frame, segment: &Segment, now: Instant) {
+        if !self.is_own(*segment.key.local().ip()) {
+            return self.count_drop(Reason::Foreign);
+        }
         if segment.opens() && self.listeners.contains_key(&segment.key.local_port()) {
             return self.open(frame, segment, now);
         }
@@ -151,12 +165,7 @@ impl Net {
     }
 }
 
-fn source(frame: &Frame) -> [u8; 6] {
-    [frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]]
-}
-
-/// Answers go to where the last packet that TCP accepted came from: a gateway may fail over, but a stranger
-/// who does not know the sequence numbers cannot pull a connection to himself.
-fn adopt_path(flow: &mut Flow, frame: &Frame) {
-    flow.path = Path::Known(source(frame));
+#[inline]
+fn source(frame: &[u8]) -> Mac {
+    frame[6..12].try_into().expect("six bytes")
 }

@@ -4,7 +4,7 @@ use super::Net;
 use crate::{
     engine::{Sent, State},
     error::Error,
-    limits::{SEGMENTS_PER_TURN, STALL_RETRY},
+    limits::{RTO_MIN, SEGMENTS_PER_TURN, STALL_RETRY},
 };
 use unikernel_rt::time::Instant;
 
@@ -39,6 +39,7 @@ impl Net {
             return self.expire(id);
         }
         flow.adjust_timeout();
+        let had_unsent = flow.unsent_len > 0;
         let mut surely = core::mem::take(&mut flow.wrote);
         let mut sent = Sent::One;
         for _ in 0..SEGMENTS_PER_TURN {
@@ -53,10 +54,19 @@ impl Net {
                     return self.look_again(id, now + STALL_RETRY);
                 }
             }
-            surely = false;
             sent = self.engine.send(&mut self.link, &mut flow.tcb, flow.path, now);
             match sent {
-                Sent::One => self.note_sent(id),
+                Sent::One => {
+                    if let Some((sequence, len)) = self.link.take_sent() {
+                        self.counters.retransmits += u64::from(flow.note_sent(sequence, len));
+                    }
+                    // The usual case, an answer in one segment: what comes next is its acknowledgement, or a
+                    // timer that the engine never sets shorter.
+                    if surely && had_unsent && flow.unsent_len == 0 && flow.tcb.state() == State::Established {
+                        let at = now + flow.user_timeout.map_or(RTO_MIN, |timeout| timeout.min(RTO_MIN));
+                        return self.look_again(id, at);
+                    }
+                }
                 Sent::Nothing => {}
                 Sent::Unresolved => self.unresolved.push(id),
                 Sent::NoRoom => {
@@ -64,6 +74,7 @@ impl Net {
                     return self.mark_dirty(id);
                 }
             }
+            surely = false;
             if self.is_gone(id) {
                 return;
             }
@@ -79,25 +90,13 @@ impl Net {
         }
     }
 
-    /// Counts data that was sent before.
-    #[inline]
-    fn note_sent(&mut self, id: u32) {
-        let Some((sequence, len)) = self.link.take_sent() else { return };
-        let flow = &mut self.flows[id as usize];
-        match flow.sent_to {
-            Some(sent_to) if (sequence.wrapping_sub(sent_to) as i32) < 0 => self.counters.retransmits += 1,
-            _ => flow.sent_to = Some(sequence.wrapping_add(len)),
-        }
-    }
-
     /// Whether the flow ended while it was asked to send; then it is dealt with.
     fn is_gone(&mut self, id: u32) -> bool {
         let flow = &mut self.flows[id as usize];
         if flow.tcb.state() != State::Closed || flow.tcb.has_peer() {
             return false;
         }
-        let has_address = self.address.is_some_and(|own| own.address() == *flow.key.local().ip());
-        flow.end.get_or_insert(if has_address { Error::TimedOut } else { Error::AddressLost });
+        flow.end.get_or_insert(Error::TimedOut);
         self.gone(id);
         true
     }
