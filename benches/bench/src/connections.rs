@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Idle {
     /// Opens so many connections from several addresses, a bounded number at a time. What the
-    /// guest does not accept is missing from [`len`](Self::len).
+    /// guest does not accept is missing from [`still_open`](Self::still_open).
     pub fn open(server: SocketAddr, count: usize) -> Result<Idle> {
         allow_files(count as u64 + 500)?;
         let mut poll = Poll::new()?;
