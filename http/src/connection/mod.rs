@@ -1,0 +1,255 @@
+//! One connection: reads requests, has them answered, writes responses, in order (RFC 9112, 9).
+//!
+//! [`Connection::run`] is the path of an ordinary request and nothing else: parse, call, write into `out`, and one
+//! write when no complete request is left in the buffer. Bodies that come or go in pieces are in [`stream`], in
+//! futures of their own, so that an idle connection does not carry their room.
+
+mod reader;
+mod stream;
+mod watch;
+
+use crate::{
+    Body, Request, Response, Status,
+    body::Inner,
+    handler::Reply,
+    head::Head,
+    parse::{self, Refusal},
+    response::{
+        TEXT,
+        write::{self, Asked, Rest},
+    },
+    server::{Registration, Shared},
+};
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
+use bytes::Bytes;
+use core::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+};
+use embedded_io_async::{Read, Write};
+use reader::Reader;
+use unikernel_rt::time::{Duration, Instant, unix_time};
+use watch::{Expired, Watch};
+
+/// Responses are gathered up to this length while a client pipelines: about eleven TCP segments.
+const GATHER_LEN_MAX: usize = 16 * 1024;
+/// So much of a body that nobody read is read over to keep the connection; more costs more than a new connection.
+const SKIP_LEN_MAX: u64 = 256 * 1024;
+/// How long a connection that ends before the request's body goes on reading, so that the client gets to see the
+/// response (RFC 9112, 9.6).
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The connection is over.
+pub(crate) struct End;
+
+pub(crate) struct Connection<S> {
+    stream: S,
+    shared: Rc<Shared>,
+    head: Rc<Head>,
+    /// Responses to send. Without memory of its own while idle.
+    out: Vec<u8>,
+    watch: Watch,
+    /// The body of the current request, if it is not complete in the buffer.
+    reader: Option<Box<Reader>>,
+    /// A head has begun to arrive, and its time runs.
+    is_in_head: bool,
+}
+
+enum Parsed {
+    Incomplete,
+    Request(Request),
+    Refused(Refusal),
+}
+
+impl<S: Read + Write> Connection<S> {
+    pub(crate) fn new(stream: S, shared: Rc<Shared>, registration: Registration) -> Connection<S> {
+        Connection {
+            stream,
+            shared,
+            head: Rc::default(),
+            out: Vec::new(),
+            watch: Watch::new(registration),
+            reader: None,
+            is_in_head: false,
+        }
+    }
+
+    /// Serves requests until the connection ends.
+    pub(crate) async fn run(&mut self) -> Result<(), End> {
+        loop {
+            let request = match parse_next(&mut self.head, &mut self.reader, &self.shared) {
+                Parsed::Request(request) => request,
+                Parsed::Refused(refusal) => return self.refuse(refusal).await,
+                Parsed::Incomplete => {
+                    if !self.out.is_empty() {
+                        self.write_out().await?;
+                    }
+                    self.fill().await?;
+                    continue;
+                }
+            };
+            self.is_in_head = false;
+            let asked = Asked::new(&self.head.parsed);
+            let mut keeps_alive = self.head.parsed.keeps_alive();
+            let response = match self.shared.router.call(request) {
+                Reply::Now(response) => response,
+                Reply::Later(mut future) => match poll_once(future.as_mut()).await {
+                    Some(response) => response,
+                    None => Box::pin(self.drive(&mut future)).await?,
+                },
+            };
+            match self.render(response, asked, &mut keeps_alive) {
+                Rest::None => {}
+                Rest::Bytes(bytes) => self.write_bytes(&bytes).await?,
+                rest => Box::pin(self.stream_body(rest)).await?,
+            }
+            if self.reader.is_some() {
+                keeps_alive &= Box::pin(self.finish_body()).await?;
+            }
+            if !keeps_alive {
+                return self.write_out().await;
+            }
+            if self.out.len() >= GATHER_LEN_MAX {
+                self.write_out().await?;
+            }
+        }
+    }
+
+    /// Puts the response into `out`; what does not belong there is left.
+    fn render(&mut self, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
+        *keeps_alive &= !self.shared.is_stopping();
+        if let Some(reader) = &self.reader {
+            *keeps_alive &= reader.can_complete(SKIP_LEN_MAX);
+        }
+        if self.out.capacity() == 0 {
+            self.out = self.shared.take_spare();
+        }
+        let mut start = self.shared.start.borrow_mut();
+        start.refresh(Instant::now(), unix_time);
+        write::response(&mut self.out, &start, response, asked, keeps_alive)
+    }
+
+    /// Reads once, at the end of what is there.
+    async fn fill(&mut self) -> Result<(), End> {
+        let head = unique(&mut self.head);
+        let limits = &self.shared.limits;
+        if head.buffer.is_empty() {
+            self.watch.start_idle(limits.idle_timeout);
+        } else if !self.is_in_head {
+            self.is_in_head = true;
+            self.watch.start(limits.head_timeout);
+        }
+        let space = head.buffer.space(limits.head_len_max);
+        match self.watch.until(self.stream.read(space)).await {
+            Ok(Ok(len)) if len > 0 => {
+                head.buffer.filled(len);
+                Ok(())
+            }
+            Err(Expired) if self.is_in_head => {
+                let reason = "the header section did not arrive in time";
+                self.refuse(Refusal { status: Status::REQUEST_TIMEOUT, reason }).await?;
+                Err(End)
+            }
+            _ => Err(End),
+        }
+    }
+
+    /// Answers what is no valid request. Nothing can follow.
+    async fn refuse(&mut self, refusal: Refusal) -> Result<(), End> {
+        let mut text = Vec::from(refusal.reason.as_bytes());
+        text.push(b'\n');
+        let response = Response::with_lines(refusal.status, TEXT, text);
+        let asked = Asked { method: crate::Method::Get, is_http_10: false };
+        self.render(response, asked, &mut false);
+        self.write_out().await
+    }
+
+    /// Writes `out` and gives its memory back.
+    async fn write_out(&mut self) -> Result<(), End> {
+        let limit = self.shared.limits.write_timeout;
+        write_all(&mut self.stream, &mut self.watch, limit, &self.out).await?;
+        self.shared.put_spare(core::mem::take(&mut self.out));
+        Ok(())
+    }
+
+    /// Writes `out` and then `bytes`, from where they are.
+    async fn write_bytes(&mut self, bytes: &Bytes) -> Result<(), End> {
+        let limit = self.shared.limits.write_timeout;
+        write_all(&mut self.stream, &mut self.watch, limit, &self.out).await?;
+        self.out.clear();
+        write_all(&mut self.stream, &mut self.watch, limit, bytes).await
+    }
+}
+
+/// Writes all of `bytes`; each step within `limit`.
+async fn write_all<S: Write>(stream: &mut S, watch: &mut Watch, limit: Duration, bytes: &[u8]) -> Result<(), End> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        watch.start(limit);
+        match watch.until(stream.write(rest)).await {
+            Ok(Ok(len)) if len > 0 => rest = &rest[len..],
+            _ => return Err(End),
+        }
+    }
+    Ok(())
+}
+
+/// The next request in the buffer.
+fn parse_next(head: &mut Rc<Head>, reader: &mut Option<Box<Reader>>, shared: &Shared) -> Parsed {
+    let Head { buffer, start, parsed } = unique(head);
+    match parse::parse(buffer.unused(), parsed, &shared.limits) {
+        Ok(false) => return Parsed::Incomplete,
+        Ok(true) => {}
+        Err(refusal) => return Parsed::Refused(refusal),
+    }
+    *start = buffer.start();
+    buffer.advance(parsed.len);
+    let mut body = Body::empty();
+    if !parsed.framing.is_empty() {
+        body = start_body(unique(head), reader, shared);
+    }
+    Parsed::Request(Request::new(head.clone(), body, shared.limits.buffered_body_len_max))
+}
+
+/// The body is taken from the buffer when it is there, else read as it is asked for.
+#[cold]
+fn start_body(head: &mut Head, reader: &mut Option<Box<Reader>>, shared: &Shared) -> Body {
+    let Head { buffer, parsed, .. } = head;
+    let unused = buffer.unused();
+    match parsed.framing.content_length {
+        Some(length) if length <= unused.len() as u64 => {
+            let bytes = Bytes::copy_from_slice(&unused[..length as usize]);
+            buffer.advance(bytes.len());
+            bytes.into()
+        }
+        _ => {
+            let new = Reader::new(&parsed.framing, unused, shared.limits.body_len_max);
+            buffer.advance(unused.len());
+            let body = Body(Inner::Incoming(new.incoming.clone()));
+            *reader = Some(Box::new(new));
+            body
+        }
+    }
+}
+
+/// The head, to be changed. When a handler still holds the last one, that becomes its own.
+fn unique(head: &mut Rc<Head>) -> &mut Head {
+    if Rc::get_mut(head).is_none() {
+        let mut new = Head::default();
+        new.buffer.push(head.buffer.unused());
+        *head = Rc::new(new);
+    }
+    Rc::get_mut(head).expect("a new head has one owner")
+}
+
+/// The result, if it is there now.
+async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,74 @@
+//! The one timer of a connection. Setting a time limit is storing a number; the timer itself is touched when
+//! something is late or the limit moves forward, so an ordinary request costs no work in the timer queue.
+
+use crate::server::Registration;
+use core::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+use unikernel_rt::time::{Duration, Instant, Sleep, sleep_until};
+
+/// Watches over the waiting of a connection.
+pub(crate) struct Watch {
+    limit: Duration,
+    /// Counts from the first time the connection really waits: what is there at once needs no clock.
+    deadline: Option<Instant>,
+    is_idle: bool,
+    sleep: Sleep,
+    /// When the timer fires, and whom it wakes then.
+    armed: Option<(Instant, Waker)>,
+    registration: Registration,
+}
+
+/// The limit passed, or the server stops and the connection is idle.
+pub(crate) struct Expired;
+
+impl Watch {
+    pub(crate) fn new(registration: Registration) -> Watch {
+        let sleep = sleep_until(Instant::FOREVER);
+        Watch { limit: Duration::MAX, deadline: None, is_idle: false, sleep, armed: None, registration }
+    }
+
+    /// A limit for what is awaited next, until the next call.
+    pub(crate) fn start(&mut self, limit: Duration) {
+        (self.limit, self.deadline, self.is_idle) = (limit, None, false);
+    }
+
+    /// [`start`](Self::start) for waiting that a stop of the server ends.
+    pub(crate) fn start_idle(&mut self, limit: Duration) {
+        self.start(limit);
+        self.is_idle = true;
+    }
+
+    /// Waits for `future`, but not beyond the limit.
+    pub(crate) async fn until<F: Future>(&mut self, future: F) -> Result<F::Output, Expired> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll_expired(cx).map(Err),
+        })
+        .await
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        let now = Instant::now();
+        let deadline = *self.deadline.get_or_insert_with(|| now + self.limit);
+        if now >= deadline || (self.is_idle && self.registration.is_stopping()) {
+            return Poll::Ready(Expired);
+        }
+        match &self.armed {
+            // It fires in time, and then the deadline is looked at again.
+            Some((at, waker)) if now < *at && *at <= deadline && waker.will_wake(cx.waker()) => Poll::Pending,
+            _ => self.arm(deadline, cx),
+        }
+    }
+
+    #[cold]
+    fn arm(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<Expired> {
+        self.registration.set_waker(cx.waker());
+        self.armed = Some((deadline, cx.waker().clone()));
+        self.sleep.reset(deadline);
+        Pin::new(&mut self.sleep).poll(cx).map(|()| Expired)
+    }
+}

@@ -1,0 +1,131 @@
+//! The request as handlers and middleware see it.
+
+use crate::{Body, Headers, Method, head::Head, parse::Span, percent};
+use alloc::{borrow::Cow, boxed::Box, rc::Rc, string::String, vec::Vec};
+use core::{any::Any, fmt, str};
+
+/// A request: its head, by reference, and its body.
+pub struct Request {
+    pub(crate) head: Rc<Head>,
+    body: Body,
+    /// Set by the router, for routes with parameters.
+    pub(crate) params: Option<Box<Params>>,
+    /// How many segments of the path the enclosing routers matched.
+    pub(crate) mount: u8,
+    /// What the extractors hold in memory at most.
+    pub(crate) buffered_body_len_max: usize,
+    extensions: Option<Box<Vec<Rc<dyn Any>>>>,
+}
+
+/// Values of a route's parameters, in the order of its path, as they were sent.
+#[derive(Clone)]
+pub(crate) struct Params {
+    pub(crate) names: Rc<[Box<str>]>,
+    pub(crate) values: [Span; Params::MAX],
+}
+
+impl Params {
+    /// More in one route are refused when the route is added: nobody reads such paths any more.
+    pub(crate) const MAX: usize = 8;
+}
+
+impl Request {
+    pub(crate) fn new(head: Rc<Head>, body: Body, buffered_body_len_max: usize) -> Request {
+        Request { head, body, params: None, mount: 0, buffered_body_len_max, extensions: None }
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.head.parsed.method
+    }
+
+    /// The path as it was sent, percent-encoded; `*` for `OPTIONS *`.
+    pub fn path(&self) -> &str {
+        // The parser lets ASCII pass only.
+        str::from_utf8(self.head.path()).unwrap_or("/")
+    }
+
+    /// The query as it was sent, without the `?`.
+    pub fn query(&self) -> Option<&str> {
+        let query = self.head.parsed.query?;
+        str::from_utf8(self.head.bytes(query)).ok()
+    }
+
+    /// The header fields. Cheap: it is a reference, and may outlive the request.
+    pub fn headers(&self) -> Headers {
+        Headers(self.head.clone())
+    }
+
+    /// The value of the first header field of that name, if it is UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let value = self.head.parsed.fields.iter().find(|field| {
+            self.head.bytes(field.name).eq_ignore_ascii_case(name.as_bytes())
+        })?;
+        str::from_utf8(self.head.bytes(value.value)).ok()
+    }
+
+    /// The parameter of that name in the path of the route, decoded. `None` when there is none, or when its
+    /// percent-encoding is no UTF-8.
+    pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
+        let params = self.params.as_ref()?;
+        let index = params.names.iter().position(|known| **known == *name)?;
+        percent::decode_str(self.head.bytes(params.values[index]))
+    }
+
+    /// The body; what it was before is empty afterwards.
+    pub fn take_body(&mut self) -> Body {
+        core::mem::take(&mut self.body)
+    }
+
+    /// The body, alone.
+    pub fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// Attaches a value for those who handle the request later; see [`Extension`](crate::extract::Extension). A value
+    /// of a type that is there already replaces it.
+    pub fn set_extension<T: 'static>(&mut self, value: T) {
+        let extensions = self.extensions.get_or_insert_default();
+        extensions.retain(|known| !known.is::<T>());
+        extensions.push(Rc::new(value));
+    }
+
+    /// The attached value of that type.
+    pub fn extension<T: 'static>(&self) -> Option<&T> {
+        self.extensions.as_ref()?.iter().find_map(|value| value.downcast_ref())
+    }
+
+    /// What the route's `{*rest}` matched, else the path below the enclosing routers: what a [`ServeDir`] serves.
+    ///
+    /// [`ServeDir`]: crate::ServeDir
+    pub(crate) fn path_below(&self) -> &[u8] {
+        let path_end = self.head.parsed.path.end();
+        match self.params.as_ref().and_then(|params| params.values[..params.names.len()].last()) {
+            // Only the last parameter can reach the end of the path.
+            Some(last) if last.end() == path_end => self.head.bytes(*last),
+            _ => below(self.head.path(), self.mount),
+        }
+    }
+}
+
+/// `path` without its first `segments` segments.
+fn below(path: &[u8], segments: u8) -> &[u8] {
+    let mut rest = path;
+    for _ in 0..segments {
+        let next = rest.iter().skip(1).position(|&byte| byte == b'/');
+        rest = next.map_or(b"", |position| &rest[position + 1..]);
+    }
+    rest
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method())
+            .field("path", &self.path())
+            .field("query", &self.query().map(String::from))
+            .field("headers", &self.headers())
+            .field("body", &self.body)
+            .finish()
+    }
+}

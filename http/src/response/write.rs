@@ -1,0 +1,191 @@
+//! Writes the head of a response, and small bodies behind it, as the bytes that are sent.
+
+use super::Response;
+use crate::{
+    Body, Method, Status,
+    body::Inner,
+    chunked, date,
+    parse::Parsed,
+};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use unikernel_rt::time::{Duration, Instant};
+
+/// Bodies up to this length are copied behind the head: one write, and with the head they fit one TCP segment.
+const COPIED_BODY_LEN_MAX: usize = 1024;
+
+const OK_AND_DATE: &[u8; 17 + 6 + date::LEN + 2] = b"HTTP/1.1 200 OK\r\nDate: Ddd, 00 Mmm 0000 00:00:00 GMT\r\n";
+const OK_LEN: usize = b"HTTP/1.1 200 OK\r\n".len();
+const DATE_LEN: usize = b"Date: ".len() + date::LEN + 2;
+
+/// The start of nearly every response, renewed once a second.
+pub(crate) struct Start {
+    text: [u8; OK_LEN + DATE_LEN],
+    /// When the text is wrong. Zero at first.
+    until: Instant,
+}
+
+impl Start {
+    pub(crate) fn new() -> Start {
+        Start { text: *OK_AND_DATE, until: Instant::from_micros(0) }
+    }
+
+    /// Makes the text right for `now`; `unix_time` is asked for once a second.
+    #[inline(always)]
+    pub(crate) fn refresh(&mut self, now: Instant, unix_time: impl FnOnce() -> Duration) {
+        if now >= self.until {
+            self.renew(now, unix_time());
+        }
+    }
+
+    #[cold]
+    fn renew(&mut self, now: Instant, unix_time: Duration) {
+        let at = OK_LEN + b"Date: ".len();
+        self.text[at..at + date::LEN].copy_from_slice(&date::format(unix_time.as_secs()));
+        self.until = now + Duration::from_micros(1_000_000 - unix_time.subsec_micros() as u64);
+    }
+}
+
+/// What follows the bytes that [`response`] wrote.
+pub(crate) enum Rest {
+    /// Nothing: the response is complete.
+    None,
+    /// This, as it is.
+    Bytes(Bytes),
+    /// These pieces, `len` bytes together.
+    Sized(Body, u64),
+    /// These pieces, in chunks.
+    Chunked(Body),
+    /// These pieces, and then the end of the connection: HTTP/1.0 has no chunks.
+    UntilClose(Body),
+}
+
+/// The request, as far as it decides how the response is sent.
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) is_http_10: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(parsed: &Parsed) -> Asked {
+        Asked { method: parsed.method, is_http_10: parsed.is_http_10 }
+    }
+}
+
+/// Appends the response to `out`. `keeps_alive` is cleared when the response can only end with the connection.
+pub(crate) fn response(
+    out: &mut Vec<u8>,
+    start: &Start,
+    response: Response,
+    asked: Asked,
+    keeps_alive: &mut bool,
+) -> Rest {
+    let Response { status, ready_lines, lines, body } = response;
+    // One check of the capacity, so that the rest are copies: everything but the lines is shorter than this.
+    out.reserve(256 + ready_lines.len() + lines.len() + COPIED_BODY_LEN_MAX);
+    if status == Status::OK {
+        out.extend_from_slice(&start.text);
+    } else {
+        push_status(out, status);
+        out.extend_from_slice(&start.text[OK_LEN..]);
+    }
+    out.extend_from_slice(ready_lines.as_bytes());
+    out.extend_from_slice(&lines);
+    // RFC 9112, 9.3: persistence is the default of 1.1 and the exception of 1.0.
+    let is_streamed = !matches!(body.0, Inner::Empty | Inner::Full(_)) && body.len().is_none();
+    *keeps_alive &= !(asked.is_http_10 && is_streamed);
+    if *keeps_alive == asked.is_http_10 {
+        out.extend_from_slice(if *keeps_alive { b"Connection: keep-alive\r\n" } else { b"Connection: close\r\n" });
+    }
+    // RFC 9110, 8.6: no Content-Length with 204; with 304 it would be that of the 200.
+    if status.has_no_content() {
+        out.extend_from_slice(b"\r\n");
+        return Rest::None;
+    }
+    match body.0 {
+        Inner::Empty => {
+            out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+            Rest::None
+        }
+        Inner::Full(bytes) => full(out, bytes, asked.method),
+        _ => streamed(out, body, &asked),
+    }
+}
+
+#[inline(always)]
+fn full(out: &mut Vec<u8>, bytes: Bytes, method: Method) -> Rest {
+    push_length(out, bytes.len() as u64);
+    if method == Method::Head {
+        return Rest::None;
+    }
+    if bytes.len() > COPIED_BODY_LEN_MAX {
+        return Rest::Bytes(bytes);
+    }
+    out.extend_from_slice(&bytes);
+    Rest::None
+}
+
+fn streamed(out: &mut Vec<u8>, body: Body, asked: &Asked) -> Rest {
+    let rest = match body.len() {
+        Some(len) => {
+            push_length(out, len);
+            Rest::Sized(body, len)
+        }
+        None if asked.is_http_10 => {
+            out.extend_from_slice(b"\r\n");
+            Rest::UntilClose(body)
+        }
+        None => {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+            Rest::Chunked(body)
+        }
+    };
+    if asked.method == Method::Head { Rest::None } else { rest }
+}
+
+#[cold]
+fn push_status(out: &mut Vec<u8>, status: Status) {
+    let code = status.code();
+    let digits = [b'0' + (code / 100) as u8, b'0' + (code / 10 % 10) as u8, b'0' + (code % 10) as u8];
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&digits);
+    out.push(b' ');
+    out.extend_from_slice(status.reason().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The last header line and the empty line.
+#[inline(always)]
+fn push_length(out: &mut Vec<u8>, len: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    push_number(out, len);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// In decimal; without `core::fmt`, whose machinery costs more than the rest of the head.
+pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// A piece of a chunked body. Empty pieces are left out: an empty chunk is the end.
+pub(crate) fn push_chunk(out: &mut Vec<u8>, piece: &[u8]) {
+    if !piece.is_empty() {
+        out.extend_from_slice(chunked::size_line(piece.len(), &mut [0; 18]));
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The interim response that asks for the body (RFC 9110, 15.2.1).
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

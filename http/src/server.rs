@@ -1,0 +1,213 @@
+//! [`serve`], and [`Server`] for those who want limits or an end.
+
+use crate::{Limits, Router, connection::Connection, response::write::Start};
+use alloc::{rc::Rc, vec::Vec};
+use core::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
+    task::Waker,
+};
+use embedded_io_async::{Read, Write};
+use futures_util::future::{Either, select};
+use slab::Slab;
+use unikernel_rt::{
+    spawn,
+    sync::Notify,
+    task::JoinHandle,
+    time::{Duration, timeout},
+};
+
+/// Where connections come from.
+pub trait Accept {
+    /// The byte stream of a connection. Dropping it ends the connection after what was written has been sent.
+    type Stream: Read + Write + 'static;
+
+    /// Waits for a connection. Dropping the future loses none.
+    fn accept(&mut self) -> impl Future<Output = Self::Stream>;
+}
+
+/// Serves `router` on every connection of `listener`, with the default [`Limits`], for ever.
+pub async fn serve(listener: impl Accept, router: Router) -> ! {
+    Server::new(router).serve(listener).await;
+    // Nobody else has this server, so nobody stops it.
+    core::future::pending().await
+}
+
+/// A router with limits, and the connections it is served on. Clones are the same server.
+///
+/// ```
+/// use unikernel_http::{Accept, Limits, Router, Server};
+/// use unikernel_rt::time::Duration;
+///
+/// async fn serve_for_a_day(listener: impl Accept + 'static, router: Router) {
+///     let limits = Limits { head_len_max: 4096, ..Limits::default() };
+///     let server = Server::with_limits(router, limits);
+///     let accepting = { let server = server.clone(); unikernel_rt::spawn(async move { server.serve(listener).await }) };
+///     unikernel_rt::time::sleep(Duration::from_secs(86_400)).await;
+///     server.shutdown(Duration::from_secs(10)).await;
+///     accepting.await;
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Server(Rc<Shared>);
+
+/// What the connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    /// The start of the next response: status line and date.
+    pub(crate) start: RefCell<Start>,
+    /// Buffers for responses that nobody uses now.
+    spare: RefCell<Vec<Vec<u8>>>,
+    connections: RefCell<Slab<Entry>>,
+    is_stopping: Cell<bool>,
+    stop: Notify,
+    empty: Notify,
+}
+
+/// A connection, as far as the server has to reach it.
+#[derive(Default)]
+struct Entry {
+    /// Wakes it while it is idle.
+    waker: Option<Waker>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// More spare buffers than this are given back to the heap: so many responses are seldom being written at once.
+const SPARE_MAX: usize = 16;
+/// A buffer that has grown beyond this is given back to the heap.
+const SPARE_LEN_MAX: usize = 32 * 1024;
+
+impl Server {
+    /// A server with the default limits.
+    pub fn new(router: Router) -> Server {
+        Server::with_limits(router, Limits::default())
+    }
+
+    /// A server with other limits.
+    pub fn with_limits(router: Router, limits: Limits) -> Server {
+        assert!(limits.head_len_max <= 60 * 1024, "Limits::head_len_max is more than 60 KiB");
+        Server(Rc::new(Shared {
+            router,
+            limits,
+            start: RefCell::new(Start::new()),
+            spare: RefCell::default(),
+            connections: RefCell::default(),
+            is_stopping: Cell::new(false),
+            stop: Notify::new(),
+            empty: Notify::new(),
+        }))
+    }
+
+    /// Serves every connection of `listener`, each in a task of its own, until [`shutdown`](Self::shutdown).
+    pub async fn serve(&self, mut listener: impl Accept) {
+        while !self.0.is_stopping() {
+            let Either::Left((stream, _)) = select(pin!(listener.accept()), self.0.stop.notified()).await else {
+                return;
+            };
+            let registration = Registration::new(&self.0);
+            let slot = registration.slot;
+            let task = spawn(Server::run(self.0.clone(), stream, registration));
+            if let Some(entry) = self.0.connections.borrow_mut().get_mut(slot) {
+                entry.task = Some(task);
+            }
+        }
+    }
+
+    /// Serves one connection until it ends. A read that is dropped must not lose bytes, as `embedded_io_async` asks.
+    pub async fn serve_connection<S: Read + Write>(&self, stream: S) {
+        let registration = Registration::new(&self.0);
+        Server::run(self.0.clone(), stream, registration).await;
+    }
+
+    async fn run<S: Read + Write>(shared: Rc<Shared>, stream: S, registration: Registration) {
+        // However it ended, the stream is dropped, and with that closed.
+        let _ = Connection::new(stream, shared, registration).run().await;
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.0.connections.borrow().len()
+    }
+
+    /// Ends [`serve`](Self::serve), closes idle connections, and waits until the others have answered their request;
+    /// those that are not done after `grace` are cut off.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.0.is_stopping.set(true);
+        self.0.stop.notify_all();
+        for (_, entry) in self.0.connections.borrow().iter() {
+            entry.waker.as_ref().inspect(|waker| waker.wake_by_ref());
+        }
+        if self.connections() > 0 && timeout(grace, self.0.empty.notified()).await.is_err() {
+            self.abort_all();
+        }
+    }
+
+    fn abort_all(&self) {
+        // Their end changes the list, so the handles are taken out first.
+        let tasks: Vec<_> = self.0.connections.borrow_mut().iter_mut().filter_map(|(_, entry)| entry.task.take()).collect();
+        for task in tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Serves one connection with a server of its own; [`Server::serve_connection`] for many.
+pub async fn serve_connection<S: Read + Write>(stream: S, router: Router) {
+    Server::new(router).serve_connection(stream).await;
+}
+
+impl Shared {
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.get()
+    }
+
+    /// An empty buffer.
+    pub(crate) fn take_spare(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn put_spare(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && (1..=SPARE_LEN_MAX).contains(&buffer.capacity()) {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+}
+
+/// The entry of a connection in its server's list.
+pub(crate) struct Registration {
+    shared: Rc<Shared>,
+    slot: usize,
+}
+
+impl Registration {
+    fn new(shared: &Rc<Shared>) -> Registration {
+        Registration { shared: shared.clone(), slot: shared.connections.borrow_mut().insert(Entry::default()) }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.is_stopping()
+    }
+
+    /// Whom to wake when the server stops.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        if let Some(entry) = self.shared.connections.borrow_mut().get_mut(self.slot) {
+            entry.waker = Some(waker.clone());
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let entry = self.shared.connections.borrow_mut().try_remove(self.slot);
+        if self.shared.connections.borrow().is_empty() {
+            self.shared.empty.notify_all();
+        }
+        // Dropping a task's handle lets it run on to its end, which is near.
+        drop(entry);
+    }
+}
