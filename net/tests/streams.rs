@@ -57,3 +57,25 @@ async fn request_and_answer() {
     drop(stream);
     settled(&[&client, &server]).await;
 }
+
+#[unikernel_rt::test]
+async fn many_at_once() {
+    let (client, server) = stacks(Faults::NONE);
+    serve_echo(&server, 7);
+    let tasks: Vec<_> = (0..8u8)
+        .map(|number| {
+            let client = client.clone();
+            unikernel_rt::spawn(async move {
+                let mut stream = client.connect(at(7)).await.unwrap();
+                stream.write_all(&[number; 10]).await.unwrap();
+                let mut answer = [0; 10];
+                stream.read_exact(&mut answer).await.unwrap();
+                assert_eq!(answer, [number; 10]);
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await;
+    }
+    settled(&[&client, &server]).await;
+}

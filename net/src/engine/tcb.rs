@@ -111,26 +111,24 @@ impl Tcb {
         self.set.get::<Socket>(self.handle).remote_endpoint().is_some()
     }
 
-    /// Takes received data, up to where the ring buffer turns; that is all of it as long as the reader keeps up.
+    /// Takes received data.
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8], waker: &Waker) -> Result<Taken, NoData> {
         let socket = self.socket();
         let queued = socket.recv_queue();
-        let result = socket.recv(|data| {
-            let len = data.len().min(buffer.len());
-            buffer[..len].copy_from_slice(&data[..len]);
-            (len, len)
-        });
-        match result {
+        let len = match take(socket, buffer) {
             Ok(0) => {
                 socket.register_recv_waker(waker);
-                Err(NoData::NotYet)
+                return Err(NoData::NotYet);
             }
-            // A window that had shrunk to half or less may be worth telling the peer about.
-            Ok(len) => Ok(Taken { len, opens_window: queued * 2 >= socket.recv_capacity() }),
-            Err(RecvError::Finished) => Err(NoData::Finished),
-            Err(RecvError::InvalidState) => Err(NoData::Gone),
-        }
+            // The buffer is a ring: the rest is at its other end.
+            Ok(len) if len < queued && len < buffer.len() => len + take(socket, &mut buffer[len..]).unwrap_or(0),
+            Ok(len) => len,
+            Err(RecvError::Finished) => return Err(NoData::Finished),
+            Err(RecvError::InvalidState) => return Err(NoData::Gone),
+        };
+        // A window that had shrunk to half or less may be worth telling the peer about.
+        Ok(Taken { len, opens_window: queued * 2 >= socket.recv_capacity() })
     }
 
     /// Throws received data away. Returns how much.
@@ -206,6 +204,16 @@ impl Tcb {
     pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.socket().set_timeout(timeout.map(engine_duration));
     }
+}
+
+/// Takes what is in one piece.
+#[inline]
+fn take(socket: &mut Socket<'static>, buffer: &mut [u8]) -> Result<usize, RecvError> {
+    socket.recv(|data| {
+        let len = data.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&data[..len]);
+        (len, len)
+    })
 }
 
 /// What [`Tcb::read`] took.
