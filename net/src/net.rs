@@ -163,10 +163,10 @@ impl Net {
     /// One turn. True when the next should follow at once, after the other tasks.
     pub(crate) fn turn(&mut self, now: Instant) -> bool {
         self.link.retry();
+        self.forget_expired(now);
         self.run_timers(now);
         self.settle_dirty(now);
         let more = self.receive(now);
-        self.forget_expired(now);
         self.link.flush();
         more || (!self.dirty.is_empty() && !self.link.is_full())
     }

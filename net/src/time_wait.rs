@@ -33,7 +33,9 @@ pub(crate) enum Verdict {
     Acknowledge,
     /// A new connection may begin.
     Reopen,
-    /// Do nothing (RFC 1337: a reset must not end TIME-WAIT).
+    /// The peer has forgotten the connection; so may we.
+    Forget,
+    /// Do nothing.
     Ignore,
 }
 
@@ -97,10 +99,12 @@ impl TimeWait {
 }
 
 impl Record {
-    /// RFC 9293, 3.10.7.4 and RFC 1122, 4.2.2.13: a SYN beyond what the old connection used may reopen it.
+    /// RFC 9293, 3.10.7.4 and RFC 1122, 4.2.2.13: a SYN beyond what the old connection used may reopen it. To any
+    /// other we acknowledge what the old one had; a peer who knows nothing of that resets exactly there, and
+    /// only there a reset counts (RFC 5961, 3; RFC 1337).
     pub(crate) fn judge(&self, opens: bool, is_reset: bool, sequence: u32) -> Verdict {
         if is_reset {
-            return Verdict::Ignore;
+            return if sequence == self.acknowledgement { Verdict::Forget } else { Verdict::Ignore };
         }
         if opens && (sequence.wrapping_sub(self.acknowledgement) as i32) > 0 {
             return Verdict::Reopen;
@@ -127,8 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reset() {
-        check(false, true, 0xffff_fff0, Verdict::Ignore)
+    fn a_reset_that_answers_us() {
+        check(false, true, 0xffff_fff0, Verdict::Forget)
+    }
+
+    #[test]
+    fn a_reset_by_a_stranger() {
+        check(false, true, 0xffff_fff1, Verdict::Ignore)
     }
 
     #[test]

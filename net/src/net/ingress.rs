@@ -117,10 +117,12 @@ impl Net {
                 let reply = segment.acknowledge(frame, record.sequence, record.acknowledgement);
                 self.link.send(reply);
             }
-            Verdict::Reopen => {
+            verdict @ (Verdict::Reopen | Verdict::Forget) => {
                 self.time_wait.forget(number);
                 self.map.remove(&segment.key, slot);
-                self.unknown(frame, segment, now);
+                if verdict == Verdict::Reopen {
+                    self.unknown(frame, segment, now);
+                }
             }
         }
     }
