@@ -25,10 +25,14 @@ use crate::{Result, error};
 pub enum By {
     /// By function of the image, with all that was inlined into it.
     Function,
-    /// By function of the source, wherever it was inlined.
+    /// By function of the source, wherever it was inlined; the standard library's count for their callers.
     Inlined,
-    /// By source line.
+    /// By source line, in the same way.
     Line,
+    /// By source file, in the same way.
+    File,
+    /// By the folder that has the source, in the same way.
+    Crate,
 }
 
 /// Two states of the plugin's file, and how many times that happened between them which is asked about.
@@ -195,31 +199,37 @@ impl<'image> Names<'image> {
 
     fn of(&self, address: u64) -> String {
         let address = address.wrapping_sub(self.slide);
-        let function = self.image.function(address);
-        let found = match self.by {
-            By::Function => None,
-            By::Inlined => self.innermost(address),
-            By::Line => self.line(address),
-        };
-        let function = || function.unwrap_or("(outside the image)").to_owned();
-        found.unwrap_or_else(function)
+        let symbol = || self.image.function(address).unwrap_or("(outside the image)").to_owned();
+        if self.by == By::Function { symbol() } else { self.in_source(address).unwrap_or_else(symbol) }
     }
 
-    /// The function of the source an instruction comes from.
-    fn innermost(&self, address: u64) -> Option<String> {
+    /// The place in the source an instruction comes from. The standard library's small functions are everywhere:
+    /// their instructions count for whoever called them.
+    fn in_source(&self, address: u64) -> Option<String> {
         let mut frames = self.lines.find_frames(address).ok()?;
-        let frame = frames.next().ok()??;
-        Some(frame.function?.demangle().ok()?.into_owned())
+        while let Some(frame) = frames.next().ok()? {
+            let location = frame.location?;
+            let file = location.file?;
+            if file.contains("/library/") || file.starts_with("library/") {
+                continue;
+            }
+            let file = within_crate(file);
+            return match self.by {
+                By::Line => Some(format!("{file}:{}", location.line?)),
+                By::File => Some(file.to_owned()),
+                By::Crate => Some(file.split('/').next()?.to_owned()),
+                By::Function | By::Inlined => Some(format!("{file} {}", frame.function?.demangle().ok()?)),
+            };
+        }
+        None
     }
+}
 
-    fn line(&self, address: u64) -> Option<String> {
-        let location = self.lines.find_location(address).ok()??;
-        // The last folders of a path are enough to find it.
-        let file = location.file?;
-        let parts: Vec<&str> = file.rsplit('/').take(4).collect();
-        let short: Vec<&str> = parts.into_iter().rev().collect();
-        Some(format!("{}:{}", short.join("/"), location.line?))
-    }
+/// A file's path from its crate's folder on.
+fn within_crate(path: &str) -> &str {
+    let source = path.rfind("/src/").unwrap_or(0);
+    let folder = path[..source].rfind('/').map_or(0, |slash| slash + 1);
+    &path[folder..]
 }
 
 #[cfg(test)]
@@ -253,6 +263,11 @@ mod tests {
     #[test]
     fn without_a_size() {
         check(0x1fff, Some("b"));
+    }
+
+    #[test]
+    fn paths_begin_with_the_crate() {
+        assert_eq!(within_crate("/home/me/.cargo/x/smoltcp-0.14.0/src/wire/tcp.rs"), "smoltcp-0.14.0/src/wire/tcp.rs");
     }
 
     #[test]
