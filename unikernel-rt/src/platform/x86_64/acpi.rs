@@ -127,12 +127,24 @@ impl Facts {
         const ID: &[u8] = b"LNRO0005\0";
         let mut devices = Vec::new();
         let mut rest = self.dsdt;
-        while let Some(at) = rest.windows(ID.len()).position(|window| window == ID) {
+        while let Some(at) = find(rest, ID) {
             rest = &rest[at + ID.len()..];
-            let end = rest.windows(ID.len()).position(|window| window == ID).unwrap_or(rest.len());
+            let end = find(rest, ID).unwrap_or(rest.len());
             devices.extend(resources(&rest[..end]));
         }
         devices
+    }
+}
+
+/// Where `pattern` first is. Looks at its first byte first: tables are long and boots should be short.
+fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        from += bytes[from..].iter().position(|byte| *byte == pattern[0])?;
+        if bytes[from..].starts_with(pattern) {
+            return Some(from);
+        }
+        from += 1;
     }
 }
 
@@ -142,7 +154,7 @@ fn resources(device: &[u8]) -> Option<MmioDevice> {
     const MEMORY32_FIXED: &[u8] = &[0x86, 0x09, 0x00];
     /// Tag; the length depends on the number of interrupts; flags and count follow.
     const EXTENDED_INTERRUPT: u8 = 0x89;
-    let at = device.windows(3).position(|window| window == MEMORY32_FIXED)?;
+    let at = find(device, MEMORY32_FIXED)?;
     let (base, len) = (number(device, at + 4, 4)?, number(device, at + 8, 4)?);
     let rest = device.get(at + 12..)?;
     let line = match *rest.first()? {

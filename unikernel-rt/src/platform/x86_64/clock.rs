@@ -3,6 +3,7 @@
 //! KVM tells how fast the counter runs; elsewhere it is measured against the 8254 timer, once, at boot.
 
 mod kvm;
+mod pit;
 
 use super::{apic, port};
 use crate::time::Instant;
@@ -20,13 +21,8 @@ static MICROS_PER_TICK: AtomicU64 = AtomicU64::new(0);
 static TIMER_TICKS_PER_MILLI: AtomicU32 = AtomicU32::new(0);
 static BOOT_UNIX_SECONDS: AtomicU64 = AtomicU64::new(0);
 
-/// One measurement takes this long, and the best of `MEASUREMENTS` counts: whoever disturbs one, lengthens it.
-const MEASURE_MICROS: u64 = 1_000;
-const MEASUREMENTS: usize = 3;
-/// The 8254's frequency is 105/88 MHz.
-const PIT_TICKS: u16 = (MEASURE_MICROS * 105 / 88) as u16;
-/// A gate that never opens means there is no 8254.
-const PATIENCE_READS: u32 = 10_000_000;
+/// How long the counters are watched. Both ends are read to better than a microsecond, so this is good to 0.05 %.
+const MEASURE_MICROS: u64 = 2_000;
 
 pub(super) fn ticks() -> u64 {
     // SAFETY: every 64-bit CPU has the counter, and nothing forbids reading it.
@@ -41,16 +37,16 @@ pub(super) fn ticks() -> u64 {
 pub(super) fn init() -> Result<(), &'static str> {
     BOOT.store(ticks(), Ordering::Relaxed);
     apic::start_timer(u32::MAX);
-    let start = both_counters();
+    let start = sample(apic::timer_left);
     let micros_per_tick = match kvm::micros_per_tick() {
         Some(told) => {
             let wait = (MEASURE_MICROS << 32) / told.max(1);
             while ticks() - start.0 < wait {}
             told
         }
-        None => (MEASURE_MICROS << 32) / measure()?.max(1),
+        None => pit::micros_per_tick(MEASURE_MICROS)?,
     };
-    let end = both_counters();
+    let end = sample(apic::timer_left);
     apic::start_timer(0);
     MICROS_PER_TICK.store(micros_per_tick, Ordering::Relaxed);
     let micros = ((u128::from(end.0 - start.0) * u128::from(micros_per_tick)) >> 32) as u64;
@@ -60,47 +56,17 @@ pub(super) fn init() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The time stamp counter and the local APIC's timer at one moment: the closest of a few readings.
-fn both_counters() -> (u64, u32) {
+/// The time stamp counter and another one at the same moment: the closest of a few readings, since a reading may be
+/// disturbed by whatever else the host does.
+fn sample<T: Ord>(other: impl Fn() -> T) -> (u64, T) {
     let read = || {
         let before = ticks();
-        let timer = apic::timer_left();
+        let value = other();
         let after = ticks();
-        (after - before, before + (after - before) / 2, timer)
+        (after - before, before + (after - before) / 2, value)
     };
-    let (_, counter, timer) = core::array::from_fn::<_, 5, _>(|_| read()).into_iter().min().expect("five readings");
-    (counter, timer)
-}
-
-/// Ticks of the counter during `MEASURE_MICROS`.
-fn measure() -> Result<u64, &'static str> {
-    let mut best = u64::MAX;
-    for _ in 0..MEASUREMENTS {
-        best = best.min(measure_once()?);
-    }
-    Ok(best)
-}
-
-/// Counts ticks while channel 2 of the 8254 runs down.
-fn measure_once() -> Result<u64, &'static str> {
-    const GATE: u16 = 0x61;
-    const OUTPUT_HIGH: u8 = 1 << 5;
-    // SAFETY: the ports of the 8254 and of its gate; they touch no memory.
-    unsafe {
-        let gate: u8 = port::read(GATE);
-        port::write(GATE, gate & !0b11 | 0b01); // gate on, speaker off
-        port::write(0x43, 0b1011_0000_u8); // channel 2, both bytes, mode 0: output rises at zero
-        port::write(0x42, PIT_TICKS as u8);
-        port::write(0x42, (PIT_TICKS >> 8) as u8);
-    }
-    let start = ticks();
-    for _ in 0..PATIENCE_READS {
-        // SAFETY: as above.
-        if unsafe { port::read::<u8>(GATE) } & OUTPUT_HIGH != 0 {
-            return Ok(ticks() - start);
-        }
-    }
-    Err("the machine has no 8254 timer to measure its clock with; with QEMU's microvm leave `pit=on`")
+    let (_, counter, value) = core::array::from_fn::<_, 5, _>(|_| read()).into_iter().min().expect("five readings");
+    (counter, value)
 }
 
 pub(crate) fn now_micros() -> u64 {
