@@ -27,6 +27,14 @@ pub trait Accept {
     fn accept(&mut self) -> impl Future<Output = Self::Stream>;
 }
 
+impl Accept for unikernel_net::Listener {
+    type Stream = unikernel_net::Stream;
+
+    async fn accept(&mut self) -> unikernel_net::Stream {
+        unikernel_net::Listener::accept(self).await
+    }
+}
+
 /// Serves `router` on every connection of `listener`, with the default [`Limits`], for ever.
 pub async fn serve(listener: impl Accept, router: Router) -> ! {
     Server::new(router).serve(listener).await;

@@ -169,6 +169,10 @@ impl<S: Read + Write> Connection<S> {
     async fn write_out(&mut self) -> Result<(), End> {
         let limit = self.shared.limits.write_timeout;
         write_all(&mut self.stream, &mut self.watch, limit, &self.out).await?;
+        // A stream that gathers by itself (TLS) sends now; that of unikernel-net returns at once.
+        if !matches!(self.watch.until(self.stream.flush()).await, Ok(Ok(()))) {
+            return Err(End);
+        }
         self.shared.put_spare(core::mem::take(&mut self.out));
         Ok(())
     }
@@ -198,6 +202,9 @@ async fn write_all<S: Write>(stream: &mut S, watch: &mut Watch, limit: Duration,
 /// The next request in the buffer.
 fn parse_next(head: &mut Rc<Head>, reader: &mut Option<Box<Reader>>, shared: &Shared) -> Parsed {
     let Head { buffer, start, parsed } = unique(head);
+    if buffer.is_empty() {
+        return Parsed::Incomplete;
+    }
     match parse::parse(buffer.unused(), parsed, &shared.limits) {
         Ok(false) => return Parsed::Incomplete,
         Ok(true) => {}
@@ -234,13 +241,19 @@ fn start_body(head: &mut Head, reader: &mut Option<Box<Reader>>, shared: &Shared
 }
 
 /// The head, to be changed. When a handler still holds the last one, that becomes its own.
+#[inline(always)]
 fn unique(head: &mut Rc<Head>) -> &mut Head {
-    if Rc::get_mut(head).is_none() {
-        let mut new = Head::default();
-        new.buffer.push(head.buffer.unused());
-        *head = Rc::new(new);
+    if Rc::strong_count(head) > 1 {
+        renew(head);
     }
-    Rc::get_mut(head).expect("a new head has one owner")
+    Rc::get_mut(head).expect("a head has one owner now, and nobody makes weak references")
+}
+
+#[cold]
+fn renew(head: &mut Rc<Head>) {
+    let mut new = Head::default();
+    new.buffer.push(head.buffer.unused());
+    *head = Rc::new(new);
 }
 
 /// The result, if it is there now.

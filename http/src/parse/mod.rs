@@ -142,7 +142,9 @@ fn parse_request_line(
     parsed: &mut Parsed,
     limits: &Limits,
 ) -> Result<Option<usize>, Refusal> {
-    let method_end = end_of(TOKEN, input, start);
+    // Nearly every request, known by one comparison.
+    let is_get = input[start..].starts_with(b"GET ");
+    let method_end = if is_get { start + 3 } else { end_of(TOKEN, input, start) };
     if method_end - start > METHOD_LEN_MAX {
         return Err(UNKNOWN_METHOD);
     }
@@ -151,7 +153,7 @@ fn parse_request_line(
         Some(b' ') if method_end > start => {}
         Some(_) => return Err(bad("the request line does not start with a method and a space")),
     }
-    let method = Method::from_bytes(&input[start..method_end]);
+    let method = if is_get { Some(Method::Get) } else { Method::from_bytes(&input[start..method_end]) };
 
     let target = method_end + 1;
     let path_end = end_of(PATH, input, target);
@@ -212,6 +214,10 @@ fn parse_fields(
     parsed.framing = Framing::default();
     let mut at = start;
     loop {
+        if let Some(end) = framing::usual_host(input, at, parsed) {
+            at = end;
+            continue;
+        }
         let name_end = end_of(TOKEN, input, at);
         let Some(&byte) = input.get(name_end) else { return Ok(None) };
         if byte != b':' || name_end == at {

@@ -163,17 +163,33 @@ fn push_length(out: &mut Vec<u8>, len: u64) {
 }
 
 /// In decimal; without `core::fmt`, whose machinery costs more than the rest of the head.
+#[inline(always)]
 pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+    match u32::try_from(number) {
+        Ok(small) if small < 10_000 => push_small_number(out, small),
+        _ => push_large_number(out, number),
+    }
+}
+
+/// All four digits in one go, and then those that are not needed are taken back.
+#[inline(always)]
+fn push_small_number(out: &mut Vec<u8>, number: u32) {
+    let (high, low) = (number / 100, number % 100);
+    let digits = u32::from_le_bytes([high / 10, high % 10, low / 10, low % 10].map(|digit| digit as u8));
+    let leading = (digits.trailing_zeros() / 8).min(3);
+    let text = (digits | 0x3030_3030) >> (leading * 8);
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(out.len() - leading as usize);
+}
+
+fn push_large_number(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;
-    loop {
+    while rest > 0 {
         at -= 1;
         digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
-        if rest == 0 {
-            break;
-        }
     }
     out.extend_from_slice(&digits[at..]);
 }
@@ -189,3 +205,19 @@ pub(crate) fn push_chunk(out: &mut Vec<u8>, piece: &[u8]) {
 
 /// The interim response that asks for the body (RFC 9110, 15.2.1).
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn numbers_in_decimal() {
+        let edges = [10_000, 10_001, 65_535, 99_999, 100_000, u32::MAX as u64, 1 << 40, u64::MAX];
+        for number in (0..10_000).chain(edges) {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            assert_eq!(core::str::from_utf8(&out), Ok(&*format!("{number}")));
+        }
+    }
+}
