@@ -71,7 +71,7 @@ fn still_running(vm: &mut Vm, limit: Duration) -> Result {
 }
 
 /// One connection with one request; `Some` when the answer has status 200.
-fn answers(address: SocketAddr, path: &str) -> Option<()> {
+pub fn answers(address: SocketAddr, path: &str) -> Option<()> {
     let mut stream = TcpStream::connect_timeout(&address, STEP).ok()?;
     // The connection of a failed attempt must not linger.
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok()?;

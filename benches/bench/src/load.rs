@@ -11,6 +11,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::answer::{Answer, Progress};
+use crate::boot::answers;
 use crate::vm::{Counts, Vm};
 use crate::{Result, error};
 
@@ -63,8 +64,10 @@ impl Outcome {
     }
 }
 
-/// Without a single answer for this long the guest counts as stalled.
-const STALL: Duration = Duration::from_secs(20);
+/// Without a single byte for this long the guest counts as stalled.
+const STALL: Duration = Duration::from_secs(15);
+/// Without a complete answer for this long it is too slow to be measured.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Loads the guest for the whole span. A wrong answer or a stall ends it with an error.
 pub fn run(vm: &Vm, address: SocketAddr, load: &Load, span: Span) -> Result<Outcome> {
@@ -128,6 +131,7 @@ struct Clients {
     answers: u64,
     failures: u64,
     last_answer: Instant,
+    last_byte: Instant,
 }
 
 struct Client {
@@ -154,6 +158,7 @@ impl Clients {
             answers: 0,
             failures: 0,
             last_answer: Instant::now(),
+            last_byte: Instant::now(),
         })
     }
 
@@ -190,9 +195,20 @@ impl Clients {
             }
         }
         self.events = events;
-        if self.last_answer.elapsed() > STALL {
-            let path = self.load.path;
-            return Err(error(format!("no answer to {path} for {STALL:?}: the guest stalled")));
+        self.check_progress()
+    }
+
+    fn check_progress(&self) -> Result {
+        let path = self.load.path;
+        if self.last_byte.elapsed() > STALL {
+            let others = match answers(self.address, path) {
+                Some(()) => "a new connection is answered",
+                None => "nor is a new connection answered",
+            };
+            return Err(error(format!("not a byte of {path} came for {STALL:?}; {others}")));
+        }
+        if self.last_answer.elapsed() > PATIENCE {
+            return Err(error(format!("no answer to {path} was complete within {PATIENCE:?}")));
         }
         Ok(())
     }
@@ -209,6 +225,7 @@ impl Clients {
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(_) => return Err(Trouble::Connection),
             };
+            self.last_byte = Instant::now();
             match client.answer.take(&self.buffer[..len]).map_err(Trouble::Wrong)? {
                 Progress::Partial => {}
                 Progress::Complete(body_len) if body_len != self.load.body_len => {

@@ -147,15 +147,26 @@ impl<'run> Bench<'run> {
     }
 
     fn loaded(&mut self, side: Side, guest: &Guest) -> Result {
-        let vm = self.serving(guest)?;
         let all: Vec<&str> = LOADS.iter().map(|case| case.id).collect();
+        let mut vm = self.serving(guest)?;
         for case in self.loads(&all)? {
-            let outcome = load::run(&vm, address(guest), &case.load, self.span())?;
-            self.report.add(side, &format!("{}.insn", case.id), outcome.instructions_per_answer());
-            self.report.add(side, &format!("{}.rate", case.id), outcome.answers_per_second());
-            self.remarks(side, case.id, &outcome);
+            match load::run(&vm, address(guest), &case.load, self.span()) {
+                Ok(outcome) => self.loaded_with(side, case, &outcome),
+                Err(cause) => {
+                    self.report.note(format!("{side:?} {}: {cause}", case.id));
+                    // The other cases get a guest that has not failed.
+                    drop(vm);
+                    vm = self.serving(guest)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn loaded_with(&mut self, side: Side, case: &LoadCase, outcome: &Outcome) {
+        self.report.add(side, &format!("{}.insn", case.id), outcome.instructions_per_answer());
+        self.report.add(side, &format!("{}.rate", case.id), outcome.answers_per_second());
+        self.remarks(side, case.id, outcome);
     }
 
     fn remarks(&mut self, side: Side, case: &str, outcome: &Outcome) {
