@@ -20,6 +20,7 @@ pub(crate) use tcb::{NoData, Size, Tcb};
 
 use crate::{
     config::Ipv4Cidr,
+    flow::Flow,
     packet::{ETHERNET_HEADER_LEN, Mac},
 };
 use core::net::Ipv4Addr;
@@ -99,9 +100,9 @@ impl Engine {
 
     /// Shows a flow a frame that is for it; `end` is where the IP packet in it ends.
     #[inline]
-    pub(crate) fn receive(&mut self, link: &mut Link, tcb: &mut Tcb, frame: &[u8], end: usize, now: Instant) {
-        let mut port = Port::answering(link, frame, end);
-        self.ip.poll_ingress_single(engine_time(now), &mut port, tcb.set());
+    pub(crate) fn receive(&mut self, link: &mut Link, flow: &mut Flow, frame: &[u8], end: usize, now: Instant) {
+        let mut port = Port::answering(link, frame, end).of(&mut flow.sending);
+        self.ip.poll_ingress_single(engine_time(now), &mut port, flow.tcb.set());
     }
 
     /// Answers a frame that no flow knows: a reset to a segment, an echo to a ping.
@@ -118,21 +119,22 @@ impl Engine {
 
     /// Lets a flow send one segment.
     #[inline]
-    pub(crate) fn send(&mut self, link: &mut Link, tcb: &mut Tcb, path: Path, now: Instant) -> Sent {
-        match path {
-            Path::Known(mac) => send(&mut self.ip, Port::to(link, mac), tcb.set(), now),
-            Path::Resolve => send(&mut self.ether, Port::new(link, None), tcb.set(), now),
+    pub(crate) fn send(&mut self, link: &mut Link, flow: &mut Flow, now: Instant) -> Sent {
+        let set = flow.tcb.set();
+        match flow.path {
+            Path::Known(mac) => send(&mut self.ip, Port::to(link, mac).of(&mut flow.sending), set, now),
+            Path::Resolve => send(&mut self.ether, Port::new(link, None).of(&mut flow.sending), set, now),
         }
     }
 
     /// When a flow wants to send or has to be looked at.
     #[inline]
-    pub(crate) fn due(&mut self, tcb: &mut Tcb, path: Path, now: Instant) -> Instant {
-        let interface = match path {
+    pub(crate) fn due(&mut self, flow: &mut Flow, now: Instant) -> Instant {
+        let interface = match flow.path {
             Path::Known(_) => &mut self.ip,
             Path::Resolve => &mut self.ether,
         };
-        due(interface, tcb.set(), now)
+        due(interface, flow.tcb.set(), now)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     error::Error,
     flow_map::FlowKey,
     limits::{KEEP_ALIVE_INTERVALS, USER_TIMEOUT},
+    packet::Sending,
 };
 use slab::Slab;
 use unikernel_rt::time::{Duration, Instant};
@@ -45,8 +46,7 @@ pub(crate) struct Flow {
     pub(crate) discarded_len: usize,
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) user_timeout: Option<Duration>,
-    /// Our sequence number after the last new byte sent; to tell retransmissions.
-    pub(crate) sent_to: Option<u32>,
+    pub(crate) sending: Sending,
     /// Bytes written and never sent yet.
     pub(crate) unsent_len: usize,
     /// What the machine's time limit is set for now.
@@ -73,7 +73,7 @@ impl Flow {
             discarded_len: 0,
             keep_alive: None,
             user_timeout: Some(USER_TIMEOUT),
-            sent_to: None,
+            sending: Sending::default(),
             unsent_len: 0,
             silence: Silence::Allowed,
             older: None,
@@ -106,20 +106,11 @@ impl Flow {
         self.tcb.set_timeout(None);
     }
 
-    /// Notes data that was sent. True when it was sent before.
+    /// Whether everything written has been sent at least once.
     #[inline]
-    pub(crate) fn note_sent(&mut self, sequence: u32, len: u32) -> bool {
-        let end = sequence.wrapping_add(len);
-        let new_len = match self.sent_to {
-            None => len as i32,
-            Some(sent_to) => end.wrapping_sub(sent_to) as i32,
-        };
-        if new_len <= 0 {
-            return true;
-        }
-        self.unsent_len = self.unsent_len.saturating_sub(new_len as usize);
-        self.sent_to = Some(end);
-        false
+    pub(crate) fn has_sent_all(&mut self) -> bool {
+        self.unsent_len = self.unsent_len.saturating_sub(core::mem::take(&mut self.sending.new_len));
+        self.unsent_len == 0
     }
 }
 

@@ -254,7 +254,9 @@ impl Net {
 
     pub(crate) fn stats(&self) -> Stats {
         let mut by_state = FlowCounts::default();
+        let mut retransmits = self.counters.retransmits;
         for (_, flow) in &self.flows {
+            retransmits += u64::from(flow.sending.repeats);
             *match flow.stage {
                 Stage::Connecting => &mut by_state.connecting,
                 Stage::HalfOpen => &mut by_state.half_open,
@@ -272,7 +274,7 @@ impl Net {
             frames_out: self.link.frames_out,
             accepted: self.counters.accepted,
             connects: self.counters.connects,
-            retransmits: self.counters.retransmits,
+            retransmits,
             flow_polls: self.counters.flow_polls,
             timer_steps: self.timers.steps,
             drops: self.counters.drops,

@@ -177,6 +177,12 @@ impl Segment {
         be32(frame, self.tcp + 8)
     }
 
+    /// Whether the peer can take no more.
+    #[inline]
+    pub(crate) fn closes_window(&self, frame: &[u8]) -> bool {
+        be16(frame, self.tcp + 14) == 0
+    }
+
     pub(crate) fn payload_len(&self, frame: &[u8]) -> usize {
         self.end - self.tcp - data_offset(&frame[self.tcp..])
     }
@@ -210,15 +216,68 @@ impl Segment {
     }
 }
 
+/// What a flow has sent so far.
+///
+/// smoltcp 0.14 goes back to the first unacknowledged byte after a retransmission timeout, and then also writes that
+/// old number into segments without data. A peer who has seen more finds those outside of its window and
+/// drops them with the acknowledgement in them; when that happens on both sides at once, the connection
+/// stands still for good. So such segments get the number they should have, that after everything sent, as
+/// BSD does (`th_seq = snd_max`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sending {
+    /// The sequence number after everything sent.
+    max: Option<u32>,
+    /// The peer's window is closed: what is sent now are probes, which it may well throw away.
+    pub(crate) is_probing: bool,
+    /// Bytes sent for the first time, since the last look.
+    pub(crate) new_len: usize,
+    /// Segments sent again, ever.
+    pub(crate) repeats: u32,
+}
+
+impl Sending {
+    /// Notes a segment and corrects it.
+    #[inline]
+    fn pass(&mut self, tcp: &mut [u8]) {
+        let flags = tcp[13];
+        let sequence = be32(tcp, 4);
+        let control = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+        let len = (tcp.len() - data_offset(tcp)) as u32 + control;
+        if len > 0 {
+            self.note(sequence, len);
+        } else if let Some(max) = self.max
+            && flags & ACK != 0
+            && after(max, sequence) > 0
+        {
+            tcp[4..8].copy_from_slice(&max.to_be_bytes());
+        }
+    }
+
+    fn note(&mut self, sequence: u32, len: u32) {
+        let end = sequence.wrapping_add(len);
+        let new_len = self.max.map_or(len as i32, |max| after(end, max));
+        if new_len <= 0 {
+            self.repeats = self.repeats.wrapping_add(1);
+        } else if !self.is_probing {
+            self.max = Some(end);
+            self.new_len += new_len as usize;
+        }
+    }
+}
+
+/// How far `a` is after `b` in the circle of sequence numbers.
+fn after(a: u32, b: u32) -> i32 {
+    a.wrapping_sub(b) as i32
+}
+
 /// Completes an IPv4 frame that is ready but for the checksums of IP and TCP; the latter is left to the device if
-/// `device_sums`. Returns sequence number and length of TCP data, if there is some. Other frames stay as they
-/// are. The frame was built by us: its IP header has no options.
+/// `device_sums`. Other frames stay as they are. The frame was built by us: its IP header has no options.
 #[inline]
-pub(crate) fn finish(frame: &mut Frame, device_sums: bool) -> Option<(u32, u32)> {
+pub(crate) fn finish(frame: &mut Frame, device_sums: bool, sending: Option<&mut Sending>) {
     const TCP: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
     let bytes: &mut [u8] = frame;
     if bytes.len() < TCP || bytes[12..14] != [0x08, 0x00] {
-        return None;
+        return;
     }
     let (headers, tcp) = bytes.split_at_mut(TCP);
     let ip = &mut headers[ETHERNET_HEADER_LEN..];
@@ -226,9 +285,11 @@ pub(crate) fn finish(frame: &mut Frame, device_sums: bool) -> Option<(u32, u32)>
     let sum = Sum::default().add(ip).finish();
     ip[10..12].copy_from_slice(&sum);
     if ip[9] != PROTOCOL_TCP || tcp.len() < TCP_HEADER_LEN {
-        return None;
+        return;
     }
-    let data = (be32(tcp, 4), (tcp.len() - data_offset(tcp)) as u32);
+    if let Some(sending) = sending {
+        sending.pass(tcp);
+    }
     let pseudo = checksum::pseudo_header(ip, tcp.len() as u16);
     let field = TCP_CHECKSUM_OFFSET..TCP_CHECKSUM_OFFSET + 2;
     if device_sums {
@@ -239,7 +300,6 @@ pub(crate) fn finish(frame: &mut Frame, device_sums: bool) -> Option<(u32, u32)>
         let sum = pseudo.add(tcp).finish();
         tcp[field].copy_from_slice(&sum);
     }
-    (data.1 > 0).then_some(data)
 }
 
 impl FlowKey {

@@ -10,13 +10,13 @@ async fn check(faults: Faults, len: usize) {
     let (client, server) = stacks(faults);
     serve_echo(&server, 7);
     let sent = data(len, faults.seed);
-    let (mut reader, mut writer) = client.connect(at(7)).await.unwrap().split();
+    let (mut reader, mut writer) = client.connect(at(7)).await.unwrap_or_else(|e| panic!("seed {} {e} {:?} {:?}", faults.seed, client.stats(), server.stats())).split();
     let copy = sent.clone();
     let writing = unikernel_rt::spawn(async move {
-        writer.write_all(&copy).await.unwrap();
+        writer.write_all(&copy).await.unwrap_or_else(|e| panic!("seed {} {e}", faults.seed));
         writer.shutdown();
     });
-    let received = read_all(&mut reader).await.unwrap();
+    let received = read_all(&mut reader).await.unwrap_or_else(|e| panic!("seed {} {e}", faults.seed));
     writing.await;
     drop(reader);
     assert!(received == sent, "{} of {len} bytes came back, seed {}", received.len(), faults.seed);
@@ -77,5 +77,136 @@ async fn many_at_once() {
     for task in tasks {
         task.await;
     }
+    settled(&[&client, &server]).await;
+}
+
+/// Every fault at once, `per_mille` of the frames, over many seeds.
+async fn check_bad(per_mille: u16, seeds: core::ops::Range<u64>, len: usize) {
+    for seed in seeds {
+        check(bad(per_mille, seed), len).await;
+    }
+}
+
+#[unikernel_rt::test]
+async fn one_frame_in_a_hundred_is_bad() {
+    check_bad(10, 0..100, 100_000).await
+}
+
+#[unikernel_rt::test]
+async fn one_frame_in_twenty_is_bad() {
+    check_bad(50, 100..200, 30_000).await
+}
+
+#[unikernel_rt::test]
+async fn one_frame_in_five_is_lost() {
+    for seed in 0..40 {
+        check(Faults { reorder: 0, duplicate: 0, corrupt: 0, ..bad(200, seed) }, 5_000).await;
+    }
+}
+
+#[unikernel_rt::test]
+async fn one_frame_in_five_is_corrupted() {
+    for seed in 0..40 {
+        check(Faults { reorder: 0, duplicate: 0, loss: 0, ..bad(200, seed) }, 5_000).await;
+    }
+}
+
+#[unikernel_rt::test]
+async fn one_frame_in_five_comes_late() {
+    for seed in 0..40 {
+        check(Faults { loss: 0, duplicate: 0, corrupt: 0, ..bad(200, seed) }, 50_000).await;
+    }
+}
+
+#[unikernel_rt::test]
+async fn one_frame_in_five_comes_twice() {
+    for seed in 0..40 {
+        check(Faults { loss: 0, reorder: 0, corrupt: 0, ..bad(200, seed) }, 50_000).await;
+    }
+}
+
+#[unikernel_rt::test]
+async fn the_server_ends_first_and_still_reads() {
+    let (client, server) = stacks(Faults::NONE);
+    let mut listener = server.listen(80).unwrap();
+    let serving = unikernel_rt::spawn(async move {
+        let mut stream = listener.accept().await;
+        stream.write_all(b"that is all").await.unwrap();
+        stream.shutdown();
+        assert_eq!(stream.write(b"more").await, Err(unikernel_net::Error::Closed));
+        read_all(&mut stream).await.unwrap()
+    });
+    let mut stream = client.connect(at(80)).await.unwrap();
+    assert_eq!(read_all(&mut stream).await.unwrap(), b"that is all");
+    // Reading at the end again finds the end again.
+    assert_eq!(stream.read(&mut [0; 1]).await, Ok(0));
+    let sent = data(300_000, 1);
+    stream.write_all(&sent).await.unwrap();
+    drop(stream);
+    assert!(serving.await.unwrap() == sent);
+    settled(&[&client, &server]).await;
+}
+
+/// A dropped stream still delivers what was written, over a cable with these faults.
+async fn check_drop_delivers(faults: Faults) {
+    let (client, server) = stacks(faults);
+    let mut listener = server.listen(80).unwrap();
+    let sent = data(200_000, 3);
+    let copy = sent.clone();
+    unikernel_rt::spawn(async move {
+        listener.accept().await.write_all(&copy).await.unwrap();
+    });
+    let mut stream = client.connect(at(80)).await.unwrap();
+    assert!(read_all(&mut stream).await.unwrap() == sent);
+    drop(stream);
+    settled(&[&client, &server]).await;
+}
+
+#[unikernel_rt::test]
+async fn dropping_delivers_first() {
+    check_drop_delivers(Faults::NONE).await
+}
+
+#[unikernel_rt::test]
+async fn dropping_delivers_first_over_a_bad_cable() {
+    check_drop_delivers(bad(30, 5)).await
+}
+
+#[unikernel_rt::test]
+async fn a_slow_reader_closes_the_window_and_opens_it_again() {
+    let (client, server) = stacks(Faults::NONE);
+    let mut listener = server.listen(80).unwrap();
+    let sent = data(400_000, 9);
+    let copy = sent.clone();
+    unikernel_rt::spawn(async move {
+        listener.accept().await.write_all(&copy).await.unwrap();
+    });
+    let mut stream = client.connect(at(80)).await.unwrap();
+    let mut received = Vec::new();
+    let mut bytes = [0; 20_000];
+    loop {
+        unikernel_rt::time::sleep(unikernel_rt::time::Duration::from_secs(5)).await;
+        match stream.read(&mut bytes).await.unwrap() {
+            0 => break,
+            len => received.extend_from_slice(&bytes[..len]),
+        }
+    }
+    assert!(received == sent);
+    drop(stream);
+    settled(&[&client, &server]).await;
+}
+
+#[unikernel_rt::test]
+async fn halves_live_in_two_tasks() {
+    let (client, server) = stacks(Faults::NONE);
+    serve_echo(&server, 7);
+    let (reader, mut writer) = client.connect(at(7)).await.unwrap().split();
+    writer.write_all(b"first half").await.unwrap();
+    writer.flush().await.unwrap();
+    // The writer's drop ends its direction; the reader goes on.
+    drop(writer);
+    let mut reader = reader;
+    assert_eq!(read_all(&mut reader).await.unwrap(), b"first half");
+    drop(reader);
     settled(&[&client, &server]).await;
 }

@@ -1,6 +1,6 @@
 //! The network port as smoltcp sees it, for the length of one call: one received packet, one way out.
 
-use crate::packet::{ETHERNET_HEADER_LEN, Mac, finish};
+use crate::packet::{ETHERNET_HEADER_LEN, Mac, Sending, finish};
 use alloc::boxed::Box;
 use core::task::{Context, Poll};
 use smoltcp::{
@@ -19,8 +19,6 @@ pub(crate) struct Link {
     waiting: Option<Frame>,
     /// Frames were queued that the device has not been told about.
     unflushed: bool,
-    /// Sequence number and length of the data in the last segment sent, if it had any.
-    sent: Option<(u32, u32)>,
     pub(crate) frames_in: u64,
     pub(crate) frames_out: u64,
 }
@@ -28,7 +26,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(device: Box<dyn NetDevice>) -> Link {
         let (mac, mtu, device_sums) = (device.mac(), device.mtu(), device.offloads().tx_checksum);
-        Link { device, mac, mtu, device_sums, waiting: None, unflushed: false, sent: None, frames_in: 0, frames_out: 0 }
+        Link { device, mac, mtu, device_sums, waiting: None, unflushed: false, frames_in: 0, frames_out: 0 }
     }
 
     pub(crate) fn mac(&self) -> Mac {
@@ -53,20 +51,18 @@ impl Link {
     }
 
     /// Sends a frame that is complete but for its checksums.
+    pub(crate) fn send(&mut self, frame: Frame) {
+        self.send_for(frame, None);
+    }
+
     #[inline]
-    pub(crate) fn send(&mut self, mut frame: Frame) {
-        self.sent = finish(&mut frame, self.device_sums);
+    fn send_for(&mut self, mut frame: Frame, sending: Option<&mut Sending>) {
+        finish(&mut frame, self.device_sums, sending);
         // Only an answer to a packet comes here while a frame waits, and its packet was let in before that
         // frame was refused: dropping it is what a full network does.
         if self.waiting.is_none() {
             self.hand_over(frame);
         }
-    }
-
-    /// What [`Port`] sent last: sequence number and length of its data.
-    #[inline]
-    pub(crate) fn take_sent(&mut self) -> Option<(u32, u32)> {
-        self.sent.take()
     }
 
     /// Tries again what the device could not take.
@@ -106,6 +102,8 @@ pub(crate) struct Port<'a> {
     packet: Option<&'a [u8]>,
     /// What to put in front of what is sent; none when smoltcp writes the Ethernet header itself.
     header: Option<[u8; ETHERNET_HEADER_LEN]>,
+    /// What the flow has sent, when this is for one.
+    sending: Option<&'a mut Sending>,
     /// smoltcp was given the chance to send.
     pub(super) offered: bool,
     /// There was no room to send.
@@ -114,7 +112,7 @@ pub(crate) struct Port<'a> {
 
 impl<'a> Port<'a> {
     pub(super) fn new(link: &'a mut Link, header: Option<[u8; ETHERNET_HEADER_LEN]>) -> Port<'a> {
-        Port { link, packet: None, header, offered: false, refused: false }
+        Port { link, packet: None, header, sending: None, offered: false, refused: false }
     }
 
     /// For sending IP packets to one Ethernet address.
@@ -133,6 +131,16 @@ impl<'a> Port<'a> {
         let mut source = [0; 6];
         source.copy_from_slice(&frame[6..12]);
         Port { packet: Some(&frame[ETHERNET_HEADER_LEN..end]), ..Port::to(link, source) }
+    }
+
+    /// On behalf of a flow.
+    #[inline]
+    pub(super) fn of(self, sending: &'a mut Sending) -> Port<'a> {
+        Port { sending: Some(sending), ..self }
+    }
+
+    fn outgoing(&mut self) -> Outgoing<'_> {
+        Outgoing { link: &mut *self.link, header: self.header.as_ref(), sending: self.sending.as_deref_mut() }
     }
 
     /// For a whole frame.
@@ -154,14 +162,14 @@ impl Device for Port<'_> {
     #[inline]
     fn receive(&mut self, _now: Instant) -> Option<(Received<'_>, Outgoing<'_>)> {
         let packet = self.packet.take()?;
-        Some((Received(packet), Outgoing { link: &mut *self.link, header: self.header.as_ref() }))
+        Some((Received(packet), self.outgoing()))
     }
 
     #[inline]
     fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_>> {
         self.offered = true;
         self.refused = self.link.is_full();
-        (!self.refused).then(|| Outgoing { link: &mut *self.link, header: self.header.as_ref() })
+        (!self.refused).then(|| self.outgoing())
     }
 
     #[inline]
@@ -195,6 +203,7 @@ impl RxToken for Received<'_> {
 pub(crate) struct Outgoing<'a> {
     link: &'a mut Link,
     header: Option<&'a [u8; ETHERNET_HEADER_LEN]>,
+    sending: Option<&'a mut Sending>,
 }
 
 impl TxToken for Outgoing<'_> {
@@ -206,7 +215,7 @@ impl TxToken for Outgoing<'_> {
         let (front, packet) = frame.split_at_mut(header.len());
         front.copy_from_slice(header);
         let result = f(packet);
-        self.link.send(frame);
+        self.link.send_for(frame, self.sending);
         result
     }
 }

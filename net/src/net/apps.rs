@@ -32,14 +32,8 @@ impl Net {
     }
 
     fn refuse(&mut self, id: u32) {
-        let flow = &mut self.flows[id as usize];
-        flow.stage = Stage::Orphan;
-        flow.tcb.abort();
-        if !flow.tcb.has_peer() {
-            return self.free(id);
-        }
-        flow.wrote = true;
-        self.mark_dirty(id);
+        self.flows[id as usize].stage = Stage::Orphan;
+        self.reset(id);
     }
 
     pub(crate) fn poll_accept(&mut self, port: u16, waker: &Waker) -> Poll<u32> {
@@ -178,9 +172,7 @@ impl Net {
         if flow.end.is_none() {
             flow.end = Some(Error::Closed);
         }
-        flow.tcb.abort();
-        flow.wrote = true;
-        self.mark_dirty(id);
+        self.reset(id);
     }
 
     pub(crate) fn set_nodelay(&mut self, id: u32, nodelay: bool) {

@@ -87,7 +87,8 @@ impl Net {
         let flow = &mut self.flows[id as usize];
         let before = flow.tcb.look();
         self.counters.flow_polls += 1;
-        self.engine.receive(&mut self.link, &mut flow.tcb, frame, segment.end, now);
+        flow.sending.is_probing = segment.closes_window(frame);
+        self.engine.receive(&mut self.link, flow, frame, segment.end, now);
         let after = flow.tcb.look();
         // Answers go to where the last packet that TCP accepted came from: a gateway may fail over, but a
         // stranger who does not know the sequence numbers cannot pull a connection to himself.

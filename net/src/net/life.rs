@@ -2,7 +2,7 @@
 
 use super::Net;
 use crate::{
-    engine::State,
+    engine::{Path, State},
     error::Error,
     flow::Stage,
     flow_map::Slot,
@@ -36,11 +36,14 @@ impl Net {
                 }
             }
             State::SynReceived | State::SynSent => {}
-            _ => match flow.stage {
-                Stage::HalfOpen => self.promote(id),
-                Stage::Orphan => self.discard(id),
-                _ => {}
-            },
+            _ => {
+                self.mark_dirty(id);
+                return match self.flows[id as usize].stage {
+                    Stage::HalfOpen => self.promote(id),
+                    Stage::Orphan => self.discard(id),
+                    _ => {}
+                };
+            }
         }
         self.mark_dirty(id);
     }
@@ -62,8 +65,7 @@ impl Net {
             None => {
                 self.counters.drops.backlog += 1;
                 flow.stage = Stage::Orphan;
-                flow.tcb.abort();
-                flow.wrote = true;
+                self.reset(id);
             }
         }
     }
@@ -74,8 +76,7 @@ impl Net {
         flow.discarded_len += flow.tcb.discard();
         if flow.discarded_len > ORPHAN_DISCARD_LEN_MAX {
             self.counters.drops.orphans += 1;
-            flow.tcb.abort();
-            flow.wrote = true;
+            self.reset(id);
         }
     }
 
@@ -92,11 +93,15 @@ impl Net {
             State::TimeWait => return self.retire(id, now),
             _ => {}
         }
+        if flow.path == Path::Resolve {
+            // It was given up before the peer was found.
+            return self.reset(id);
+        }
         flow.tcb.close();
         flow.limit_at = now + ORPHAN_TIME_MAX;
         flow.wrote = true;
-        self.discard(id);
         self.mark_dirty(id);
+        self.discard(id);
     }
 
     /// It has been given up: nothing more is expected of its peer.
@@ -106,20 +111,27 @@ impl Net {
         match flow.stage {
             // Its peer may not even exist.
             Stage::HalfOpen => self.free(id),
-            Stage::Connecting => {
-                flow.limit_at = Instant::FOREVER;
-                flow.tcb.abort();
-                flow.wrote = true;
-                self.mark_dirty(id);
-            }
+            Stage::Connecting => self.reset(id),
             _ => {
                 self.counters.drops.orphans += 1;
-                flow.limit_at = Instant::FOREVER;
-                flow.tcb.abort();
-                flow.wrote = true;
-                self.mark_dirty(id);
+                self.reset(id);
             }
         }
+    }
+
+    /// Ends a connection now, and tells the peer if there is a way to it.
+    pub(super) fn reset(&mut self, id: u32) {
+        let flow = &mut self.flows[id as usize];
+        flow.limit_at = Instant::FOREVER;
+        flow.tcb.abort();
+        if flow.path == Path::Resolve {
+            flow.tcb.vanish();
+        }
+        if !flow.tcb.has_peer() {
+            return self.gone(id);
+        }
+        flow.wrote = true;
+        self.mark_dirty(id);
     }
 
     /// The connection does not exist any more. Its flow stays while somebody can still ask about it.
@@ -164,6 +176,7 @@ impl Net {
         }
         self.timers.remove(id);
         let flow = self.flows.remove(id as usize);
+        self.counters.retransmits += u64::from(flow.sending.repeats);
         self.map.remove(&flow.key, Slot::Flow(id));
         self.give_back(flow.tcb, flow.size);
     }

@@ -39,14 +39,14 @@ impl Net {
             return self.expire(id);
         }
         flow.adjust_timeout();
-        let had_unsent = flow.unsent_len > 0;
+        let had_unsent = !flow.has_sent_all();
         let mut surely = core::mem::take(&mut flow.wrote);
         let mut sent = Sent::One;
         for _ in 0..SEGMENTS_PER_TURN {
             let flow = &mut self.flows[id as usize];
             self.counters.flow_polls += 1;
             if !surely {
-                let due = self.engine.due(&mut flow.tcb, flow.path, now);
+                let due = self.engine.due(flow, now);
                 if due > now {
                     return self.look_again(id, due);
                 }
@@ -54,19 +54,15 @@ impl Net {
                     return self.look_again(id, now + STALL_RETRY);
                 }
             }
-            sent = self.engine.send(&mut self.link, &mut flow.tcb, flow.path, now);
+            sent = self.engine.send(&mut self.link, flow, now);
             match sent {
-                Sent::One => {
-                    if let Some((sequence, len)) = self.link.take_sent() {
-                        self.counters.retransmits += u64::from(flow.note_sent(sequence, len));
-                    }
-                    // The usual case, an answer in one segment: what comes next is its acknowledgement, or a
-                    // timer that the engine never sets shorter.
-                    if surely && had_unsent && flow.unsent_len == 0 && flow.tcb.state() == State::Established {
-                        let at = now + flow.user_timeout.map_or(RTO_MIN, |timeout| timeout.min(RTO_MIN));
-                        return self.look_again(id, at);
-                    }
+                // The usual case, an answer in one segment: what comes next is its acknowledgement, or a timer
+                // that the engine never sets shorter.
+                Sent::One if surely && had_unsent && flow.has_sent_all() && flow.tcb.state() == State::Established => {
+                    let at = now + flow.user_timeout.map_or(RTO_MIN, |timeout| timeout.min(RTO_MIN));
+                    return self.look_again(id, at);
                 }
+                Sent::One => {}
                 Sent::Nothing => {}
                 Sent::Unresolved => self.unresolved.push(id),
                 Sent::NoRoom => {

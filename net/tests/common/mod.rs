@@ -3,7 +3,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use unikernel_net::{Config, Error, Ipv4Cidr, Read, Stack, Stream, Write};
+use std::task::{Context, Poll};
 use unikernel_rt::{
+    device::{Frame, NetDevice, Offloads},
     sim::{Faults, Random, SimPort, cable},
     time::{Duration, sleep},
 };
@@ -27,6 +29,7 @@ pub fn stacks(faults: Faults) -> (Stack, Stack) {
 
 pub fn stacks_with(faults: Faults, server: Config) -> (Stack, Stack) {
     let (left, right) = cable(faults);
+    if let Ok(s) = std::env::var("SEED") { if s == faults.seed.to_string() { left.record("/tmp/dump.pcap").unwrap(); } }
     (Stack::new(Box::new(left), fixed(CLIENT)), Stack::new(Box::new(right), server))
 }
 
@@ -103,4 +106,54 @@ pub async fn settled(stacks: &[&Stack]) {
     }
     let left: Vec<_> = stacks.iter().map(|stack| stack.stats()).collect();
     panic!("flows are left: {left:#?}");
+}
+
+/// A port whose cable can be cut.
+pub struct Switch<D> {
+    port: D,
+    is_cut: std::rc::Rc<std::cell::Cell<bool>>,
+}
+
+/// Cuts the cable.
+pub struct Knife(std::rc::Rc<std::cell::Cell<bool>>);
+
+impl Knife {
+    pub fn cut(&self) {
+        self.0.set(true);
+    }
+}
+
+impl<D: NetDevice> Switch<D> {
+    pub fn new(port: D) -> Switch<D> {
+        Switch { port, is_cut: Default::default() }
+    }
+
+    pub fn handle(&self) -> Knife {
+        Knife(self.is_cut.clone())
+    }
+}
+
+impl<D: NetDevice> NetDevice for Switch<D> {
+    fn mac(&self) -> [u8; 6] {
+        self.port.mac()
+    }
+    fn mtu(&self) -> usize {
+        self.port.mtu()
+    }
+    fn offloads(&self) -> Offloads {
+        self.port.offloads()
+    }
+    fn receive(&mut self) -> Option<Frame> {
+        let frame = self.port.receive()?;
+        (!self.is_cut.get()).then_some(frame)
+    }
+    fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+        if self.is_cut.get() { Ok(()) } else { self.port.transmit(frame) }
+    }
+    fn flush(&mut self) {
+        self.port.flush();
+    }
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.port.poll_ready(cx)
+    }
 }
