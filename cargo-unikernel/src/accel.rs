@@ -1,6 +1,6 @@
 //! Chooses between KVM (fast) and TCG (works everywhere).
 
-use std::{fs, io, str::FromStr};
+use std::{fmt, fs, io, str::FromStr};
 
 use anyhow::{Result, bail};
 
@@ -11,6 +11,15 @@ pub enum Accel {
     Kvm,
     /// By translation.
     Tcg,
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg",
+        })
+    }
 }
 
 impl FromStr for Accel {

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use cargo_metadata::Message;
 
-use crate::install;
+use crate::{install, settings::Options};
 
 /// Which package is built, and how; the same options as cargo's.
 #[derive(clap::Args)]
@@ -30,10 +30,14 @@ struct Selection {
 
 /// Builds an app for the machine and boots it.
 #[derive(clap::Args)]
+// Here `-p` means what it means to cargo.
+#[command(mut_arg("ports", |port| port.short(None)))]
 pub struct Run {
     #[command(flatten)]
     selection: Selection,
-    /// Options of `cargo unikernel runner` (such as `--port 8080:80`) and boot arguments (`key=value`).
+    #[command(flatten)]
+    options: Options,
+    /// Boot arguments (`key=value`), and other options of `cargo unikernel runner`.
     #[arg(last = true)]
     arguments: Vec<OsString>,
 }
@@ -60,7 +64,7 @@ pub struct Test {
 impl Run {
     /// Becomes `cargo run`; returns only if that fails.
     pub fn exec(self) -> Result<u8> {
-        become_cargo(cargo("run", &self.selection)?.arg("--").args(self.arguments))
+        become_cargo(cargo("run", &self.selection)?.arg("--").args(self.options.words()).args(self.arguments))
     }
 }
 

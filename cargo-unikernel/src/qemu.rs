@@ -39,10 +39,8 @@ impl Vm<'_> {
     }
 
     fn add_machine(&self, line: &mut Line) {
-        let (accel, cpu) = match self.accel {
-            Accel::Kvm => ("kvm", "host"),
-            Accel::Tcg => ("tcg", "max"),
-        };
+        let accel = self.accel;
+        let cpu = if accel == Accel::Kvm { "host" } else { "max" };
         line.words(&format!("-M {} -accel {accel} -cpu {cpu}", self.settings.machine));
         line.words(&format!("-m {} -smp 1", self.settings.memory));
         // Only the devices named below, and no reboot loop after a crash.

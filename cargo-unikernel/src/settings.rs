@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
+use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::{accel::Accel, port::Port};
@@ -46,6 +47,24 @@ pub struct Options {
     /// Stops the VM after this time and exits with code 124.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
+}
+
+impl Options {
+    /// The words that give these options again.
+    pub fn words(&self) -> Vec<String> {
+        let option = |name: &str, value: Option<String>| value.map(|value| format!("--{name}={value}"));
+        let net = self.net.and_then(|net| net.to_possible_value());
+        let single = [
+            option("memory", self.memory.as_ref().map(Memory::to_string)),
+            option("machine", self.machine.as_ref().map(Machine::to_string)),
+            option("accel", self.accel.map(|accel| accel.to_string())),
+            option("net", net.map(|net| net.get_name().to_owned())),
+            option("pcap", self.pcap.as_ref().map(|file| file.display().to_string())),
+            option("timeout", self.timeout.map(|timeout| timeout.as_secs_f64().to_string())),
+        ];
+        let ports = self.ports.iter().map(|port| format!("--port={port}"));
+        single.into_iter().flatten().chain(ports).collect()
+    }
 }
 
 /// A complete description of a VM.
@@ -147,7 +166,7 @@ impl fmt::Display for Machine {
 }
 
 /// The VM's network device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Net {
     /// Behind QEMU's user-mode network: needs no privileges.
     User,
@@ -191,6 +210,27 @@ mod tests {
         check("microvm", Some("microvm,acpi=on"));
         check("microvm,acpi=off", Some("microvm,acpi=off"));
         check("virt", None);
+    }
+
+    #[test]
+    fn options_are_passed_on() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let words = [
+            "--memory=1G",
+            "--machine=microvm,acpi=on",
+            "--accel=tcg",
+            "--net=none",
+            "--pcap=a b",
+            "--timeout=1.5",
+            "--port=1:2",
+            "--port=3:4",
+        ];
+        let line: Line = clap::Parser::parse_from(["line"].iter().chain(&words));
+        assert_eq!(line.options.words(), words);
     }
 
     #[test]

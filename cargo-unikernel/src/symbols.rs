@@ -34,15 +34,22 @@ impl Symbols {
     pub fn frames(&self, address: u64) -> Vec<String> {
         let is_code = self.code.iter().any(|range| range.contains(&address));
         let Some(loader) = self.loader.as_ref().filter(|_| is_code) else { return Vec::new() };
-        let mut shown = Vec::new();
+        let mut found = Vec::new();
         if let Ok(mut frames) = loader.find_frames(address) {
             while let Ok(Some(frame)) = frames.next() {
                 let name = frame.function.and_then(|name| Some(name.demangle().ok()?.into_owned()));
                 let place = frame.location.and_then(|place| Some((place.file?.to_owned(), place.line, place.column)));
-                shown.push(self.frame(name.or_else(|| symbol(loader, address)), place));
+                found.push((name, place));
             }
         }
-        if shown.is_empty() { symbol(loader, address).into_iter().collect() } else { shown }
+        if found.is_empty() {
+            return symbol(loader, address).into_iter().collect();
+        }
+        // The outermost is the function as linked. Its symbol has the whole path, line tables only the last part.
+        if let Some((name, _)) = found.last_mut() {
+            *name = symbol(loader, address).or(name.take());
+        }
+        found.into_iter().map(|(name, place)| self.frame(name, place)).collect()
     }
 
     fn frame(&self, name: Option<String>, place: Option<(String, Option<u32>, Option<u32>)>) -> String {

@@ -87,8 +87,15 @@ impl Vm {
 
     /// Waits until it has said this.
     pub fn says(&self, text: &str) {
+        assert!(self.says_or_ends(text), "ended without `{text}`:\n{}", self.said());
+    }
+
+    /// Waits until it has said this or has ended; whether it has said it.
+    pub fn says_or_ends(&self, text: &str) -> bool {
         self.wait(|(said, closed)| said.contains(text) || *closed == 2);
-        assert!(self.said().contains(text), "never said `{text}`:\n{}", self.said());
+        let said = self.said().contains(text);
+        assert!(said || self.has_ended(), "never said `{text}`:\n{}", self.said());
+        said
     }
 
     /// Waits for its end.

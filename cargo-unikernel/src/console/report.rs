@@ -18,12 +18,14 @@ pub struct Reports {
     build_id: Option<String>,
     /// Inside a backtrace: how many addresses came before.
     depth: Option<usize>,
+    /// The report is about a CPU exception, so the first address is the faulting instruction itself.
+    is_fault: bool,
 }
 
 impl Reports {
     /// For the image with these symbols; `build_id` in hex, where the ELF has one.
     pub fn new(symbols: Symbols, build_id: Option<String>) -> Reports {
-        Reports { symbols, build_id, depth: None }
+        Reports { symbols, build_id, depth: None, is_fault: false }
     }
 
     /// The lines to show for this line.
@@ -32,7 +34,9 @@ impl Reports {
         if line == BACKTRACE {
             self.depth = Some(0);
         } else if line == END {
-            self.depth = None;
+            (self.depth, self.is_fault) = (None, false);
+        } else if line.starts_with("unikernel: ") && line.contains(" (vector ") {
+            self.is_fault = true;
         } else if let Some((depth, address)) = self.depth.zip(address(line)) {
             lines = self.frames(depth, address);
             self.depth = Some(depth + 1);
@@ -43,8 +47,9 @@ impl Reports {
     }
 
     fn frames(&self, depth: usize, address: u64) -> Vec<String> {
-        // All but the innermost are return addresses: the call is before them, perhaps on another line.
-        let probe = if depth == 0 { address } else { address.wrapping_sub(1) };
+        // A return address is after the call: perhaps on another line, or past the end of the function.
+        let is_exact = depth == 0 && self.is_fault;
+        let probe = if is_exact { address } else { address.wrapping_sub(1) };
         let frames = self.symbols.frames(probe);
         let text = |(index, frame): (usize, String)| match index {
             0 => format!("unikernel: {depth:>3}: {address:#x} {frame}"),
@@ -101,21 +106,22 @@ mod tests {
     #[test]
     fn an_address_becomes_function_and_line() {
         let address = own_address();
-        let call = address + 1;
-        let lines = [
-            "unikernel: backtrace".into(),
-            format!("unikernel:   {address:#018x}"),
-            format!("unikernel:   {call:#018x}"),
-        ];
-        let shown = annotate(None, &lines);
-        let place =
-            format!("a_function_to_be_found at cargo-unikernel/src/console/report.rs:{}", a_function_to_be_found(0));
-        assert!(shown[1].contains(&place), "{shown:#?}");
-        assert!(
-            shown[1].starts_with(&format!("unikernel:   0: {address:#x} cargo_unikernel::console::report::")),
-            "{shown:#?}"
-        );
-        assert!(shown[2].contains(&place), "{shown:#?}");
+        let name = "cargo_unikernel::console::report::tests::a_function_to_be_found";
+        let place = format!("cargo-unikernel/src/console/report.rs:{}", a_function_to_be_found(0));
+        for (head, first, second) in [
+            ("panic at x.rs:1:1: no", address + 1, address + 1),
+            ("page fault (vector 14, error 0x2)", address, address + 1),
+        ] {
+            let lines = [format!("unikernel: {head}"), BACKTRACE.into(), hex(first), hex(second), END.into()];
+            let shown = annotate(None, &lines);
+            assert!(shown[2].starts_with(&format!("unikernel:   0: {first:#x} {name} at {place}:")), "{shown:#?}");
+            assert!(shown[3].starts_with(&format!("unikernel:   1: {second:#x} {name} at {place}:")), "{shown:#?}");
+            assert_eq!(shown.len(), lines.len());
+        }
+    }
+
+    fn hex(address: u64) -> String {
+        format!("unikernel:   {address:#018x}")
     }
 
     #[test]

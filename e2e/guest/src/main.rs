@@ -6,7 +6,7 @@ extern crate alloc;
 
 use alloc::{string::String, vec, vec::Vec};
 use core::{array, hint::black_box};
-use unikernel_http::{Body, Path, Router, State, get, post, serve};
+use unikernel_http::{Body, Bytes, Path, Router, State, get, post, serve};
 use unikernel_net::Stack;
 use unikernel_rt::log::warn;
 
@@ -14,6 +14,7 @@ use unikernel_rt::log::warn;
 async fn main(stack: Stack) -> unikernel_rt::Result {
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))
+        .route("/echo-whole", post(async |Bytes(body): Bytes| body))
         .route("/number/{number}", get(async |Path(number): Path<String>| number))
         .route("/big", get(async || vec![b'x'; BIG_LEN]))
         .route("/stats", get(stats))
@@ -37,10 +38,10 @@ async fn panics() -> String {
     panic!("asked to panic")
 }
 
-/// Uses up the stack: each call has its own array, and needs it after the inner call.
+/// Uses up the stack: each call has its own array, and needs it after the inner call. The end is never reached.
 fn deeper(depth: u64) -> u64 {
     let level: [u64; 64] = black_box(array::from_fn(|index| depth + index as u64));
-    deeper(black_box(depth + 1)) + level[black_box(1)]
+    if black_box(depth) == u64::MAX { 0 } else { deeper(depth + 1) + level[black_box(1)] }
 }
 
 async fn takes_all_memory() -> String {

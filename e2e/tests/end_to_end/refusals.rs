@@ -4,7 +4,7 @@ use e2e::{PATIENCE, vm::Vm};
 use std::net::UdpSocket;
 
 fn check(words: &str, code: i32, parts: &[&str]) {
-    let end = Vm::start("static-site", words).ends();
+    let end = Vm::start("echo", words).ends();
     assert_eq!(end.code, code, "{end:?}");
     assert!(parts.iter().all(|part| end.text.contains(part)), "{parts:?} in {}", end.text);
 }
@@ -29,9 +29,14 @@ fn a_malformed_boot_argument() {
     check("ip=10.0.2.15/24 gw=somewhere", 2, &["unikernel: cannot start: ", "`gw=somewhere`"]);
 }
 
+/// Going down from a size that is enough, the first that is not must be refused in words.
 #[test]
 fn too_little_memory() {
-    check("--memory 2M", 103, &["-m ", "out of memory (exit code 103)"]);
+    let sizes = (1500..4000).step_by(50).rev().map(|kib| format!("--memory {kib}K"));
+    let refused = sizes.map(|size| Vm::start("echo", &size)).find(|vm| !vm.says_or_ends("network: address"));
+    let end = refused.expect("no image fits into 1500 KiB").ends();
+    assert_eq!(end.code, 2, "{end:?}");
+    assert!(end.text.contains("too little memory; start the machine with -m "), "{end:?}");
 }
 
 /// QEMU sends each frame of the VM as one datagram to this test, which has no DHCP server.
@@ -43,7 +48,7 @@ fn a_silent_dhcp() {
     let there = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let qemu =
         format!("-netdev socket,id=wire,udp={here},localaddr={there} -device virtio-net-pci,netdev=wire,romfile=");
-    let vm = Vm::start_with("static-site", "--net none", &qemu);
+    let vm = Vm::start_with("echo", "--net none", &qemu);
     discover(&wire);
     vm.says("DHCP");
     while wire.set_nonblocking(true).is_ok() && wire.recv(&mut [0; 2048]).is_ok() {}
