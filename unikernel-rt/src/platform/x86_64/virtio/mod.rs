@@ -1,9 +1,10 @@
-//! virtio devices: found on the PCI bus, on the command line, or in the ACPI tables; driven through the virtqueues
-//! of `virtio-drivers` by asynchronous drivers of our own.
+//! virtio devices: found on the PCI bus, on the command line, or in the ACPI tables; reached through the transports of
+//! `virtio-drivers`, driven by asynchronous drivers of our own.
 
 mod hal;
 mod net;
 mod pci_transport;
+mod queue;
 mod rng;
 
 use super::{
