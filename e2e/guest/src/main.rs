@@ -14,7 +14,7 @@ use unikernel_rt::log::warn;
 async fn main(stack: Stack) -> unikernel_rt::Result {
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))
-        .route("/echo-whole", post(async |Bytes(body): Bytes| body))
+        .route("/echo-whole", post(async |body: Bytes| body))
         .route("/number/{number}", get(async |Path(number): Path<String>| number))
         .route("/big", get(async || vec![b'x'; BIG_LEN]))
         .route("/stats", get(stats))
