@@ -30,6 +30,8 @@ pub(crate) struct Flow {
     pub(crate) size: Size,
     pub(crate) key: FlowKey,
     pub(crate) path: Path,
+    /// A packet that came this way moved the connection on.
+    pub(crate) path_is_trusted: bool,
     pub(crate) stage: Stage,
     /// Handles that exist: a stream, or its two halves.
     pub(crate) owners: u8,
@@ -39,11 +41,15 @@ pub(crate) struct Flow {
     pub(crate) wrote: bool,
     /// It has been given up at this moment, whatever its state.
     pub(crate) limit_at: Instant,
+    /// The same for an orphan that makes progress.
+    pub(crate) last_limit_at: Instant,
     /// Why it ended, once it has.
     pub(crate) end: Option<Error>,
     /// (Our next sequence number, the next one expected), known from TIME-WAIT on.
     pub(crate) last_numbers: Option<(u32, u32)>,
     pub(crate) discarded_len: usize,
+    /// What an orphan still has to get acknowledged.
+    pub(crate) orphan_len: usize,
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) user_timeout: Option<Duration>,
     pub(crate) sending: Sending,
@@ -63,14 +69,17 @@ impl Flow {
             size,
             key,
             path,
+            path_is_trusted: false,
             stage,
             owners: 0,
             dirty: false,
             wrote: false,
             limit_at,
+            last_limit_at: Instant::FOREVER,
             end: None,
             last_numbers: None,
             discarded_len: 0,
+            orphan_len: 0,
             keep_alive: None,
             user_timeout: Some(USER_TIMEOUT),
             sending: Sending::default(),

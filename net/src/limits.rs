@@ -46,8 +46,9 @@ pub const CONNECTIONS_MIN: usize = 8;
 /// answers within a round trip, so under a flood its handshake is done before its turn comes.
 pub const HALF_OPEN_MAX: usize = 1024;
 
-/// How long a handshake may take: three SYN|ACKs (after 0, 1 and 3 s) and an answer to the last.
-pub const HALF_OPEN_TIME_MAX: Duration = Duration::from_secs(7);
+/// How long a handshake may take: five SYN|ACKs (after 0, 1, 3, 7 and 15 s) and an answer to the last. Under a
+/// flood the bound on their number ends them sooner.
+pub const HALF_OPEN_TIME_MAX: Duration = Duration::from_secs(31);
 
 /// Connections that wait for `accept`, per listener, unless the [`Config`](crate::Config) says otherwise.
 /// A burst of clients in one turn must fit.
@@ -56,9 +57,12 @@ pub const BACKLOG: usize = 1024;
 /// How long `connect` waits for an answer: five SYNs (after 0, 1, 3, 7 and 15 s).
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long a closed connection may go on without its owner to deliver what is left and to wait for the
-/// peer's FIN. Linux waits as long in FIN-WAIT-2.
+/// How long a closed connection that has delivered everything waits for the peer's FIN, without its owner. Linux
+/// waits as long in FIN-WAIT-2. While data is left, [`USER_TIMEOUT`] counts instead, from each progress on.
 pub const ORPHAN_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long it may go on at all: a peer that takes a byte a minute must not hold its buffers for ever.
+pub const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(600);
 
 /// What a peer may send to a connection that its owner has dropped before it is reset. Until then it is
 /// acknowledged and thrown away, so that a client that is still sending gets to read the answer.

@@ -324,7 +324,7 @@ async fn ports_are_used_again_after_time_wait() {
 #[unikernel_rt::test]
 async fn both_close_at_once() {
     for seed in 0..50 {
-        let (client, server) = stacks(bad(20, seed));
+        let (client, server) = stacks(Faults { corrupt: 0, ..bad(20, seed) });
         let (ours, theirs) = connected(&client, &server).await;
         drop((ours, theirs));
         settled(&[&client, &server]).await;
@@ -334,7 +334,7 @@ async fn both_close_at_once() {
 #[unikernel_rt::test]
 async fn ends_of_every_kind_over_bad_cables_leave_nothing() {
     for seed in 0..60 {
-        let (client, server) = stacks(bad(100, seed));
+        let (client, server) = stacks(Faults { corrupt: 0, ..bad(100, seed) });
         let Ok((mut ours, mut theirs)) = timeout(Duration::from_secs(30), connected(&client, &server)).await else {
             continue;
         };
@@ -342,11 +342,18 @@ async fn ends_of_every_kind_over_bad_cables_leave_nothing() {
         let _ = timeout(Duration::from_millis(seed * 10), ours.write_all(&bytes)).await;
         let _ = timeout(Duration::from_millis(seed * 7), theirs.read(&mut [0; 3000])).await;
         match seed % 5 {
-            0 => ours.abort(),
-            1 => theirs.abort(),
-            2 => drop(ours.split().1),
-            3 => ours.shutdown(),
-            _ => theirs.shutdown(),
+            0 => (ours.abort(), drop(theirs)).0,
+            1 => (drop(ours), theirs.abort()).0,
+            2 => (drop(ours.split().1), drop(theirs)).0,
+            3 => {
+                ours.shutdown();
+                let _ = timeout(Duration::from_secs(20), read_all(&mut theirs)).await;
+                drop((ours, theirs));
+            }
+            _ => {
+                theirs.shutdown();
+                drop((ours, theirs));
+            }
         }
         settled(&[&client, &server]).await;
     }

@@ -2,25 +2,38 @@
 
 mod common;
 use common::*;
-use unikernel_net::{Read, Write};
-use unikernel_rt::sim::Faults;
+use unikernel_net::{Read, Stack, Write};
+use unikernel_rt::{
+    sim::Faults,
+    time::{Duration, sleep, timeout},
+};
+
+/// Longer than any transfer here takes, and shorter than patience with a stall.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// `len` bytes go there and back, over a cable with these faults.
 async fn check(faults: Faults, len: usize) {
     let (client, server) = stacks(faults);
     serve_echo(&server, 7);
-    let sent = data(len, faults.seed);
-    let (mut reader, mut writer) = client.connect(at(7)).await.unwrap_or_else(|e| panic!("seed {} {e} {:?} {:?}", faults.seed, client.stats(), server.stats())).split();
+    let Ok(()) = timeout(PATIENCE, there_and_back(&client, faults.seed, len)).await else {
+        panic!("stalled with seed {}: {:#?} {:#?}", faults.seed, client.stats(), server.stats());
+    };
+    settled(&[&client, &server]).await;
+}
+
+async fn there_and_back(client: &Stack, seed: u64, len: usize) {
+    let fail = |error: &dyn core::fmt::Display| -> ! { panic!("seed {seed}: {error}") };
+    let sent = data(len, seed);
+    let (mut reader, mut writer) = connect_patiently(client, 7).await.split();
     let copy = sent.clone();
     let writing = unikernel_rt::spawn(async move {
-        writer.write_all(&copy).await.unwrap_or_else(|e| panic!("seed {} {e}", faults.seed));
+        let result = writer.write_all(&copy).await;
         writer.shutdown();
+        result
     });
-    let received = read_all(&mut reader).await.unwrap_or_else(|e| panic!("seed {} {e}", faults.seed));
-    writing.await;
-    drop(reader);
-    assert!(received == sent, "{} of {len} bytes came back, seed {}", received.len(), faults.seed);
-    settled(&[&client, &server]).await;
+    let received = read_all(&mut reader).await.unwrap_or_else(|error| fail(&error));
+    assert_eq!(writing.await, Some(Ok(())), "seed {seed}");
+    assert!(received == sent, "{} of {len} bytes came back, seed {seed}", received.len());
 }
 
 #[unikernel_rt::test]
@@ -185,7 +198,7 @@ async fn a_slow_reader_closes_the_window_and_opens_it_again() {
     let mut received = Vec::new();
     let mut bytes = [0; 20_000];
     loop {
-        unikernel_rt::time::sleep(unikernel_rt::time::Duration::from_secs(5)).await;
+        sleep(Duration::from_secs(5)).await;
         match stream.read(&mut bytes).await.unwrap() {
             0 => break,
             len => received.extend_from_slice(&bytes[..len]),

@@ -90,11 +90,11 @@ impl Net {
         flow.sending.is_probing = segment.closes_window(frame);
         self.engine.receive(&mut self.link, flow, frame, segment.end, now);
         let after = flow.tcb.look();
-        // Answers go to where the last packet that TCP accepted came from: a gateway may fail over, but a
-        // stranger who does not know the sequence numbers cannot pull a connection to himself.
-        let path = Path::Known(source(frame));
-        if flow.path != path && before != after {
-            flow.path = path;
+        let advanced = before != after;
+        if flow.path == Path::Known(source(frame)) {
+            flow.path_is_trusted |= advanced;
+        } else {
+            reroute(flow, frame, advanced);
         }
         if after.0 != State::Established || flow.stage != Stage::Owned {
             self.changed(id, after.0, frame, segment, now);
@@ -165,6 +165,18 @@ impl Net {
         self.map.insert(segment.key, Slot::Flow(id));
         self.half_open.push(&mut self.flows, id);
         self.deliver(id, frame, segment, now);
+    }
+}
+
+/// A packet came another way than the last. A gateway may fail over; but a stranger who does not know the sequence
+/// numbers must not pull a connection to himself, nor a single garbled header lead it astray. So it takes a
+/// packet that TCP accepted to doubt the old way, and another packet to leave it.
+#[cold]
+fn reroute(flow: &mut Flow, frame: &Frame, advanced: bool) {
+    match (flow.path_is_trusted, advanced) {
+        (true, true) => flow.path_is_trusted = false,
+        (true, false) => {}
+        (false, _) => flow.path = Path::Known(source(frame)),
     }
 }
 

@@ -4,12 +4,15 @@ use super::Net;
 use crate::{
     engine::{Path, State},
     error::Error,
-    flow::Stage,
+    flow::{Flow, Stage},
     flow_map::Slot,
-    limits::{ORPHAN_DISCARD_LEN_MAX, ORPHAN_TIME_MAX},
+    limits::{ORPHAN_DISCARD_LEN_MAX, ORPHAN_LIFE_MAX, ORPHAN_TIME_MAX, USER_TIMEOUT},
     packet::Segment,
 };
-use unikernel_rt::{device::Frame, time::Instant};
+use unikernel_rt::{
+    device::Frame,
+    time::{Duration, Instant},
+};
 
 impl Net {
     /// A packet met a flow that is not simply open, or left it so.
@@ -40,7 +43,7 @@ impl Net {
                 self.mark_dirty(id);
                 return match self.flows[id as usize].stage {
                     Stage::HalfOpen => self.promote(id),
-                    Stage::Orphan => self.discard(id),
+                    Stage::Orphan => self.attend_orphan(id, now),
                     _ => {}
                 };
             }
@@ -68,6 +71,17 @@ impl Net {
                 self.reset(id);
             }
         }
+    }
+
+    /// Something came for an orphan: perhaps an acknowledgement, perhaps data.
+    fn attend_orphan(&mut self, id: u32, now: Instant) {
+        let flow = &mut self.flows[id as usize];
+        let owed_len = owed_len(flow);
+        if owed_len < flow.orphan_len {
+            flow.orphan_len = owed_len;
+            flow.limit_at = flow.last_limit_at.min(now + orphan_time(owed_len));
+        }
+        self.discard(id);
     }
 
     /// Nobody will read what came for an orphan.
@@ -98,7 +112,9 @@ impl Net {
             return self.reset(id);
         }
         flow.tcb.close();
-        flow.limit_at = now + ORPHAN_TIME_MAX;
+        flow.orphan_len = owed_len(flow);
+        flow.limit_at = now + orphan_time(flow.orphan_len);
+        flow.last_limit_at = now + ORPHAN_LIFE_MAX;
         flow.wrote = true;
         self.mark_dirty(id);
         self.discard(id);
@@ -180,4 +196,15 @@ impl Net {
         self.map.remove(&flow.key, Slot::Flow(id));
         self.give_back(flow.tcb, flow.size);
     }
+}
+
+/// What an orphan's peer has still to acknowledge: data, and the FIN.
+fn owed_len(flow: &Flow) -> usize {
+    let (state, _, unacknowledged_len) = flow.tcb.look();
+    unacknowledged_len + usize::from(state != State::FinWait2)
+}
+
+/// How long an orphan that is owed this much may go on without progress.
+fn orphan_time(owed_len: usize) -> Duration {
+    if owed_len > 0 { USER_TIMEOUT } else { ORPHAN_TIME_MAX }
 }

@@ -29,7 +29,6 @@ pub fn stacks(faults: Faults) -> (Stack, Stack) {
 
 pub fn stacks_with(faults: Faults, server: Config) -> (Stack, Stack) {
     let (left, right) = cable(faults);
-    if let Ok(s) = std::env::var("SEED") { if s == faults.seed.to_string() { left.record("/tmp/dump.pcap").unwrap(); } }
     (Stack::new(Box::new(left), fixed(CLIENT)), Stack::new(Box::new(right), server))
 }
 
@@ -155,5 +154,15 @@ impl<D: NetDevice> NetDevice for Switch<D> {
     }
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.port.poll_ready(cx)
+    }
+}
+
+/// Connects to a port of the server, however often it takes: a garbled ARP answer, which on a real network no
+/// card would let through, misleads the client for a minute.
+pub async fn connect_patiently(client: &Stack, port: u16) -> Stream {
+    loop {
+        if let Ok(stream) = client.connect(at(port)).await {
+            return stream;
+        }
     }
 }
