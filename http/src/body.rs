@@ -26,9 +26,36 @@ pub struct Body(pub(crate) Inner);
 pub(crate) enum Inner {
     #[default]
     Empty,
-    Full(Bytes),
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+    /// In a box, as three words are the most that a response should carry from hand to hand.
+    Shared(Box<Bytes>),
     Incoming(Rc<Incoming>),
-    Stream(BoxStream, Option<u64>),
+    Stream(Box<(BoxStream, Option<u64>)>),
+}
+
+impl Inner {
+    /// The bytes of a body that is there.
+    #[inline(always)]
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Inner::Empty => Some(&[]),
+            Inner::Static(bytes) => Some(bytes),
+            Inner::Owned(bytes) => Some(bytes),
+            Inner::Shared(bytes) => Some(bytes),
+            Inner::Incoming(_) | Inner::Stream(_) => None,
+        }
+    }
+
+    /// The same, to keep; empty for a body that is not there.
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Inner::Static(bytes) => Bytes::from_static(bytes),
+            Inner::Owned(bytes) => bytes.into(),
+            Inner::Shared(bytes) => *bytes,
+            Inner::Empty | Inner::Incoming(_) | Inner::Stream(_) => Bytes::new(),
+        }
+    }
 }
 
 /// Why a body ended early.
@@ -70,22 +97,21 @@ impl Body {
     /// A body that comes in pieces; it is sent in chunks (RFC 9112, 7.1). An error ends the connection, so that the
     /// client knows that something is missing.
     pub fn from_stream<T: Into<Bytes>, E>(stream: impl Stream<Item = Result<T, E>> + 'static) -> Body {
-        Body(Inner::Stream(adapt(stream), None))
+        Body(Inner::Stream(Box::new((adapt(stream), None))))
     }
 
     /// A body in pieces that are `len` bytes together; it is sent with a Content-Length. When the stream brings
     /// another amount, the connection ends, and never more than `len` bytes are sent.
     pub fn from_sized_stream<T: Into<Bytes>, E>(len: u64, stream: impl Stream<Item = Result<T, E>> + 'static) -> Body {
-        Body(Inner::Stream(adapt(stream), Some(len)))
+        Body(Inner::Stream(Box::new((adapt(stream), Some(len)))))
     }
 
     /// The length, where it is known before the body is read.
     pub fn len(&self) -> Option<u64> {
         match &self.0 {
-            Inner::Empty => Some(0),
-            Inner::Full(bytes) => Some(bytes.len() as u64),
             Inner::Incoming(incoming) => incoming.len(),
-            Inner::Stream(_, len) => *len,
+            Inner::Stream(stream) => stream.1,
+            there => there.as_bytes().map(|bytes| bytes.len() as u64),
         }
     }
 
@@ -103,12 +129,11 @@ impl Body {
         if self.len().is_some_and(|len| len > len_max as u64) {
             return Err(BodyError::TooLarge);
         }
-        let mut all = match self.0 {
-            Inner::Empty => return Ok(Bytes::new()),
-            Inner::Full(bytes) => return Ok(bytes),
-            // The announced length is not reserved: a client could announce much and send nothing.
-            _ => Vec::new(),
-        };
+        if self.0.as_bytes().is_some() {
+            return Ok(self.0.into_bytes());
+        }
+        // The announced length is not reserved: a client could announce much and send nothing.
+        let mut all = Vec::new();
         while let Some(piece) = self.next().await {
             let piece = piece?;
             if piece.len() > len_max - all.len() {
@@ -130,15 +155,14 @@ impl Stream for Body {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = match &mut self.0 {
-            Inner::Empty => return Poll::Ready(None),
-            Inner::Full(bytes) => {
-                let bytes = core::mem::take(bytes);
-                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
-            }
             Inner::Incoming(incoming) => incoming.poll_next(cx),
-            Inner::Stream(stream, _) => stream.as_mut().poll_next(cx),
+            Inner::Stream(stream) => stream.0.as_mut().poll_next(cx),
+            there => {
+                let bytes = core::mem::take(there).into_bytes();
+                return Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)));
+            }
         };
-        if !matches!(piece, Poll::Pending | Poll::Ready(Some(Ok(_)))) || matches!(self.0, Inner::Full(_)) {
+        if !matches!(piece, Poll::Pending | Poll::Ready(Some(Ok(_)))) {
             self.0 = Inner::Empty;
         }
         piece
@@ -147,31 +171,31 @@ impl Stream for Body {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
-        Body(Inner::Full(bytes))
+        Body(Inner::Shared(Box::new(bytes)))
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Body {
-        Body(Inner::Full(bytes.into()))
+        Body(Inner::Owned(bytes))
     }
 }
 
 impl From<String> for Body {
     fn from(text: String) -> Body {
-        Body(Inner::Full(text.into()))
+        Body(Inner::Owned(text.into_bytes()))
     }
 }
 
 impl From<&'static [u8]> for Body {
     fn from(bytes: &'static [u8]) -> Body {
-        Body(Inner::Full(Bytes::from_static(bytes)))
+        Body(Inner::Static(bytes))
     }
 }
 
 impl From<&'static str> for Body {
     fn from(text: &'static str) -> Body {
-        Body(Inner::Full(Bytes::from_static(text.as_bytes())))
+        Body(Inner::Static(text.as_bytes()))
     }
 }
 

@@ -9,15 +9,21 @@ use core::{fmt, str};
 
 /// A head where it was read: places in the connection's buffer. A handler that keeps it past its response costs the
 /// connection a new buffer, nothing else.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) buffer: Buffer,
     /// Where the head starts in the buffer.
     pub(crate) start: usize,
     pub(crate) parsed: Parsed,
+    /// What the extractors hold in memory at most.
+    pub(crate) buffered_body_len_max: usize,
 }
 
 impl Head {
+    pub(crate) fn new(buffered_body_len_max: usize) -> Head {
+        Head { buffer: Buffer::default(), start: 0, parsed: Parsed::default(), buffered_body_len_max }
+    }
+
     #[inline(always)]
     pub(crate) fn bytes(&self, span: Span) -> &[u8] {
         span.of(self.buffer.from(self.start))

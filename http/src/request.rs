@@ -5,16 +5,20 @@ use alloc::{borrow::Cow, boxed::Box, rc::Rc, string::String, vec::Vec};
 use core::{any::Any, fmt, str};
 
 /// A request: its head, by reference, and its body.
+///
+/// It goes through many hands, so it is four words; what most requests lack is in boxes.
 pub struct Request {
     pub(crate) head: Rc<Head>,
-    body: Body,
-    /// Set by the router, for routes with parameters.
-    pub(crate) params: Option<Box<Params>>,
+    body: Option<Box<Body>>,
+    extras: Option<Box<Extras>>,
     /// How many segments of the path the enclosing routers matched.
     pub(crate) mount: u8,
-    /// What the extractors hold in memory at most.
-    pub(crate) buffered_body_len_max: usize,
-    extensions: Option<Box<Vec<Rc<dyn Any>>>>,
+}
+
+#[derive(Default)]
+struct Extras {
+    params: Option<Params>,
+    extensions: Vec<Rc<dyn Any>>,
 }
 
 /// Values of a route's parameters, in the order of its path, as they were sent.
@@ -30,8 +34,19 @@ impl Params {
 }
 
 impl Request {
-    pub(crate) fn new(head: Rc<Head>, body: Body, buffered_body_len_max: usize) -> Request {
-        Request { head, body, params: None, mount: 0, buffered_body_len_max, extensions: None }
+    pub(crate) fn new(head: Rc<Head>, body: Option<Box<Body>>) -> Request {
+        Request { head, body, extras: None, mount: 0 }
+    }
+
+    /// The parameters of the route, if it has any.
+    pub(crate) fn params(&self) -> Option<&Params> {
+        self.extras.as_ref()?.params.as_ref()
+    }
+
+    /// Set by the router.
+    #[cold]
+    pub(crate) fn set_params(&mut self, params: Params) {
+        self.extras.get_or_insert_default().params = Some(params);
     }
 
     /// The method.
@@ -67,32 +82,32 @@ impl Request {
     /// The parameter of that name in the path of the route, decoded. `None` when there is none, or when its
     /// percent-encoding is no UTF-8.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
-        let params = self.params.as_ref()?;
+        let params = self.params()?;
         let index = params.names.iter().position(|known| **known == *name)?;
         percent::decode_str(self.head.bytes(params.values[index]))
     }
 
     /// The body; what it was before is empty afterwards.
     pub fn take_body(&mut self) -> Body {
-        core::mem::take(&mut self.body)
+        self.body.take().map(|body| *body).unwrap_or_default()
     }
 
     /// The body, alone.
-    pub fn into_body(self) -> Body {
-        self.body
+    pub fn into_body(mut self) -> Body {
+        self.take_body()
     }
 
     /// Attaches a value for those who handle the request later; see [`Extension`](crate::extract::Extension). A value
     /// of a type that is there already replaces it.
     pub fn set_extension<T: 'static>(&mut self, value: T) {
-        let extensions = self.extensions.get_or_insert_default();
+        let extensions = &mut self.extras.get_or_insert_default().extensions;
         extensions.retain(|known| !known.is::<T>());
         extensions.push(Rc::new(value));
     }
 
     /// The attached value of that type.
     pub fn extension<T: 'static>(&self) -> Option<&T> {
-        self.extensions.as_ref()?.iter().find_map(|value| value.downcast_ref())
+        self.extras.as_ref()?.extensions.iter().find_map(|value| value.downcast_ref())
     }
 
     /// What the route's `{*rest}` matched, else the path below the enclosing routers: what a [`ServeDir`] serves.
@@ -100,7 +115,7 @@ impl Request {
     /// [`ServeDir`]: crate::ServeDir
     pub(crate) fn path_below(&self) -> &[u8] {
         let path_end = self.head.parsed.path.end();
-        match self.params.as_ref().and_then(|params| params.values[..params.names.len()].last()) {
+        match self.params().and_then(|params| params.values[..params.names.len()].last()) {
             // Only the last parameter can reach the end of the path.
             Some(last) if last.end() == path_end => self.head.bytes(*last),
             _ => below(self.head.path(), self.mount),

@@ -21,12 +21,7 @@ use crate::{
     server::{Registration, Shared},
 };
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
-use bytes::Bytes;
-use core::{
-    future::{Future, poll_fn},
-    pin::Pin,
-    task::Poll,
-};
+use core::{future::poll_fn, pin::pin, task::Poll};
 use embedded_io_async::{Read, Write};
 use reader::Reader;
 use unikernel_rt::time::{Duration, Instant, unix_time};
@@ -66,8 +61,8 @@ impl<S: Read + Write> Connection<S> {
     pub(crate) fn new(stream: S, shared: Rc<Shared>, registration: Registration) -> Connection<S> {
         Connection {
             stream,
+            head: Rc::new(Head::new(shared.limits.buffered_body_len_max)),
             shared,
-            head: Rc::default(),
             out: Vec::new(),
             watch: Watch::new(registration),
             reader: None,
@@ -83,7 +78,7 @@ impl<S: Read + Write> Connection<S> {
                 Parsed::Refused(refusal) => return self.refuse(refusal).await,
                 Parsed::Incomplete => {
                     if !self.out.is_empty() {
-                        self.write_out().await?;
+                        self.write_gathered().await?;
                     }
                     self.fill().await?;
                     continue;
@@ -92,16 +87,28 @@ impl<S: Read + Write> Connection<S> {
             self.is_in_head = false;
             let asked = Asked::new(&self.head.parsed);
             let mut keeps_alive = self.head.parsed.keeps_alive();
-            let response = match self.shared.router.call(request) {
-                Reply::Now(response) => response,
-                Reply::Later(mut future) => match poll_once(future.as_mut()).await {
-                    Some(response) => response,
-                    None => Box::pin(self.drive(&mut future)).await?,
-                },
+            let rest = match self.shared.router.call(request) {
+                Reply::Now(response) => self.render(response, asked, &mut keeps_alive),
+                Reply::Later(mut future) => {
+                    // Most handlers are done at once; their response is rendered where it is.
+                    let rest = poll_fn(|cx| {
+                        Poll::Ready(match future.as_mut().poll(cx) {
+                            Poll::Ready(response) => Some(self.render(response, asked, &mut keeps_alive)),
+                            Poll::Pending => None,
+                        })
+                    });
+                    match rest.await {
+                        Some(rest) => rest,
+                        None => {
+                            let response = Box::pin(self.drive(&mut future)).await?;
+                            self.render(response, asked, &mut keeps_alive)
+                        }
+                    }
+                }
             };
-            match self.render(response, asked, &mut keeps_alive) {
+            match rest {
                 Rest::None => {}
-                Rest::Bytes(bytes) => self.write_bytes(&bytes).await?,
+                Rest::Bytes(body) => self.write_bytes(body.0.as_bytes().unwrap_or_default()).await?,
                 rest => Box::pin(self.stream_body(rest)).await?,
             }
             if self.reader.is_some() {
@@ -141,7 +148,11 @@ impl<S: Read + Write> Connection<S> {
             self.watch.start(limits.head_timeout);
         }
         let space = head.buffer.space(limits.head_len_max);
-        match self.watch.until(self.stream.read(space)).await {
+        let read = {
+            let read = pin!(self.stream.read(space));
+            self.watch.until(read).await
+        };
+        match read {
             Ok(Ok(len)) if len > 0 => {
                 head.buffer.filled(len);
                 Ok(())
@@ -165,24 +176,50 @@ impl<S: Read + Write> Connection<S> {
         self.write_out().await
     }
 
+    /// [`write_out`](Self::write_out) for a stream that takes all of it at once, as it nearly always does.
+    async fn write_gathered(&mut self) -> Result<(), End> {
+        self.watch.start(self.shared.limits.write_timeout);
+        let written = {
+            let write = pin!(self.stream.write(&self.out));
+            self.watch.until(write).await
+        };
+        match written {
+            Ok(Ok(len)) if len == self.out.len() => {}
+            Ok(Ok(len)) if len > 0 => {
+                self.out.drain(..len);
+                return Box::pin(self.write_out()).await;
+            }
+            _ => return Err(End),
+        }
+        flush(&mut self.stream, &mut self.watch).await?;
+        self.shared.put_spare(core::mem::take(&mut self.out));
+        Ok(())
+    }
+
     /// Writes `out` and gives its memory back.
     async fn write_out(&mut self) -> Result<(), End> {
         let limit = self.shared.limits.write_timeout;
         write_all(&mut self.stream, &mut self.watch, limit, &self.out).await?;
-        // A stream that gathers by itself (TLS) sends now; that of unikernel-net returns at once.
-        if !matches!(self.watch.until(self.stream.flush()).await, Ok(Ok(()))) {
-            return Err(End);
-        }
+        flush(&mut self.stream, &mut self.watch).await?;
         self.shared.put_spare(core::mem::take(&mut self.out));
         Ok(())
     }
 
     /// Writes `out` and then `bytes`, from where they are.
-    async fn write_bytes(&mut self, bytes: &Bytes) -> Result<(), End> {
+    async fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), End> {
         let limit = self.shared.limits.write_timeout;
         write_all(&mut self.stream, &mut self.watch, limit, &self.out).await?;
         self.out.clear();
         write_all(&mut self.stream, &mut self.watch, limit, bytes).await
+    }
+}
+
+/// A stream that gathers by itself (TLS) sends now; that of unikernel-net returns at once.
+async fn flush<S: Write>(stream: &mut S, watch: &mut Watch) -> Result<(), End> {
+    let flush = pin!(stream.flush());
+    match watch.until(flush).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(End),
     }
 }
 
@@ -191,7 +228,8 @@ async fn write_all<S: Write>(stream: &mut S, watch: &mut Watch, limit: Duration,
     let mut rest = bytes;
     while !rest.is_empty() {
         watch.start(limit);
-        match watch.until(stream.write(rest)).await {
+        let write = pin!(stream.write(rest));
+        match watch.until(write).await {
             Ok(Ok(len)) if len > 0 => rest = &rest[len..],
             _ => return Err(End),
         }
@@ -201,7 +239,7 @@ async fn write_all<S: Write>(stream: &mut S, watch: &mut Watch, limit: Duration,
 
 /// The next request in the buffer.
 fn parse_next(head: &mut Rc<Head>, reader: &mut Option<Box<Reader>>, shared: &Shared) -> Parsed {
-    let Head { buffer, start, parsed } = unique(head);
+    let Head { buffer, start, parsed, .. } = unique(head);
     if buffer.is_empty() {
         return Parsed::Incomplete;
     }
@@ -212,11 +250,11 @@ fn parse_next(head: &mut Rc<Head>, reader: &mut Option<Box<Reader>>, shared: &Sh
     }
     *start = buffer.start();
     buffer.advance(parsed.len);
-    let mut body = Body::empty();
+    let mut body = None;
     if !parsed.framing.is_empty() {
-        body = start_body(unique(head), reader, shared);
+        body = Some(Box::new(start_body(unique(head), reader, shared)));
     }
-    Parsed::Request(Request::new(head.clone(), body, shared.limits.buffered_body_len_max))
+    Parsed::Request(Request::new(head.clone(), body))
 }
 
 /// The body is taken from the buffer when it is there, else read as it is asked for.
@@ -226,7 +264,7 @@ fn start_body(head: &mut Head, reader: &mut Option<Box<Reader>>, shared: &Shared
     let unused = buffer.unused();
     match parsed.framing.content_length {
         Some(length) if length <= unused.len() as u64 => {
-            let bytes = Bytes::copy_from_slice(&unused[..length as usize]);
+            let bytes = unused[..length as usize].to_vec();
             buffer.advance(bytes.len());
             bytes.into()
         }
@@ -251,18 +289,7 @@ fn unique(head: &mut Rc<Head>) -> &mut Head {
 
 #[cold]
 fn renew(head: &mut Rc<Head>) {
-    let mut new = Head::default();
+    let mut new = Head::new(head.buffered_body_len_max);
     new.buffer.push(head.buffer.unused());
     *head = Rc::new(new);
-}
-
-/// The result, if it is there now.
-async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }

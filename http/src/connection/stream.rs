@@ -69,8 +69,8 @@ impl<S: Read + Write> Connection<S> {
         self.watch.start(self.shared.limits.body_timeout);
         while !reader.deliver() {
             let read = {
-                let read = pin!(self.watch.until(self.stream.read(reader.space())));
-                match select(read, &mut *work).await {
+                let read = pin!(self.stream.read(reader.space()));
+                match select(self.watch.until(read), &mut *work).await {
                     Either::Left((read, _)) => read,
                     Either::Right((output, _)) => return Some(output),
                 }
@@ -93,8 +93,11 @@ impl<S: Read + Write> Connection<S> {
         }
         match rest {
             Rest::None => Ok(()),
-            Rest::Bytes(bytes) => self.write_bytes(&bytes).await,
-            Rest::Sized(body, len) => self.stream_sized(body, len).await,
+            Rest::Bytes(body) => self.write_bytes(body.0.as_bytes().unwrap_or_default()).await,
+            Rest::Sized(body) => {
+                let len = body.len().unwrap_or(0);
+                self.stream_sized(body, len).await
+            }
             Rest::Chunked(body) => self.stream_chunks(body).await,
             Rest::UntilClose(body) => self.stream_sized(body, u64::MAX).await,
         }
@@ -172,7 +175,11 @@ impl<S: Read + Write> Connection<S> {
         }
         let mut allowance = SKIP_LEN_MAX;
         while !reader.skip() {
-            match self.watch.until(self.stream.read(reader.space())).await {
+            let read = {
+                let read = pin!(self.stream.read(reader.space()));
+                self.watch.until(read).await
+            };
+            match read {
                 Ok(Ok(len)) if len > 0 && len as u64 <= allowance => {
                     allowance -= len as u64;
                     reader.filled(len);

@@ -3,8 +3,8 @@
 
 use crate::server::Registration;
 use core::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    pin::Pin,
     task::{Context, Poll, Waker},
 };
 use unikernel_rt::time::{Duration, Instant, Sleep, sleep_until};
@@ -42,15 +42,12 @@ impl Watch {
     }
 
     /// Waits for `future`, but not beyond the limit.
-    pub(crate) async fn until<F: Future>(&mut self, future: F) -> Result<F::Output, Expired> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => self.poll_expired(cx).map(Err),
-        })
-        .await
+    #[inline(always)]
+    pub(crate) fn until<'a, F: Future>(&'a mut self, future: Pin<&'a mut F>) -> Until<'a, F> {
+        Until { watch: self, future }
     }
 
+    #[inline]
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         let now = Instant::now();
         let deadline = *self.deadline.get_or_insert_with(|| now + self.limit);
@@ -70,5 +67,23 @@ impl Watch {
         self.armed = Some((deadline, cx.waker().clone()));
         self.sleep.reset(deadline);
         Pin::new(&mut self.sleep).poll(cx).map(|()| Expired)
+    }
+}
+
+/// The future of [`Watch::until`]; by hand, because an async function would be one more state to walk through.
+pub(crate) struct Until<'a, F> {
+    watch: &'a mut Watch,
+    future: Pin<&'a mut F>,
+}
+
+impl<F: Future> Future for Until<'_, F> {
+    type Output = Result<F::Output, Expired>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.watch.poll_expired(cx).map(Err),
+        }
     }
 }

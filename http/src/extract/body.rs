@@ -51,7 +51,7 @@ impl<S> FromRequest<S> for String {
 
 /// The body in memory, within the limit of the server.
 pub(super) async fn collect(request: Request) -> Result<Bytes, BodyError> {
-    let len_max = request.buffered_body_len_max;
+    let len_max = request.head.buffered_body_len_max;
     request.into_body().collect(len_max).await
 }
 

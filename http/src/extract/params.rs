@@ -25,7 +25,7 @@ impl<S, T: DeserializeOwned> FromRequestParts<S> for Path<T> {
     type Rejection = Response;
 
     fn from_request_parts(request: &Request, _: &S) -> Result<Path<T>, Response> {
-        let source = PathParams { request, params: request.params.as_deref() };
+        let source = PathParams { request, params: request.params() };
         T::deserialize(source).map(Path).map_err(|error| error.refusal(Status::BAD_REQUEST))
     }
 }

@@ -68,11 +68,8 @@ pub(crate) fn all(text: &[u8], class: u8) -> bool {
 /// The first place from `from` on where `input` leaves `class`.
 #[inline(always)]
 pub(crate) fn end_of(class: u8, input: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while at < input.len() && is(input[at], class) {
-        at += 1;
-    }
-    at
+    let rest = &input[from..];
+    from + rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len())
 }
 
 /// [`end_of`] for [`VALUE`], eight bytes at a time: values are most of a request.

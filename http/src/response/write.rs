@@ -3,12 +3,10 @@
 use super::Response;
 use crate::{
     Body, Method, Status,
-    body::Inner,
     chunked, date,
     parse::Parsed,
 };
 use alloc::vec::Vec;
-use bytes::Bytes;
 use unikernel_rt::time::{Duration, Instant};
 
 /// Bodies up to this length are copied behind the head: one write, and with the head they fit one TCP segment.
@@ -50,10 +48,10 @@ impl Start {
 pub(crate) enum Rest {
     /// Nothing: the response is complete.
     None,
-    /// This, as it is.
-    Bytes(Bytes),
-    /// These pieces, `len` bytes together.
-    Sized(Body, u64),
+    /// This, which is there.
+    Bytes(Body),
+    /// These pieces, as many bytes as were announced.
+    Sized(Body),
     /// These pieces, in chunks.
     Chunked(Body),
     /// These pieces, and then the end of the connection: HTTP/1.0 has no chunks.
@@ -61,6 +59,7 @@ pub(crate) enum Rest {
 }
 
 /// The request, as far as it decides how the response is sent.
+#[derive(Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) is_http_10: bool,
@@ -92,8 +91,7 @@ pub(crate) fn response(
     out.extend_from_slice(ready_lines.as_bytes());
     out.extend_from_slice(&lines);
     // RFC 9112, 9.3: persistence is the default of 1.1 and the exception of 1.0.
-    let is_streamed = !matches!(body.0, Inner::Empty | Inner::Full(_)) && body.len().is_none();
-    *keeps_alive &= !(asked.is_http_10 && is_streamed);
+    *keeps_alive &= !asked.is_http_10 || body.len().is_some();
     if *keeps_alive == asked.is_http_10 {
         out.extend_from_slice(if *keeps_alive { b"Connection: keep-alive\r\n" } else { b"Connection: close\r\n" });
     }
@@ -102,34 +100,24 @@ pub(crate) fn response(
         out.extend_from_slice(b"\r\n");
         return Rest::None;
     }
-    match body.0 {
-        Inner::Empty => {
-            out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-            Rest::None
-        }
-        Inner::Full(bytes) => full(out, bytes, asked.method),
-        _ => streamed(out, body, &asked),
-    }
-}
-
-#[inline(always)]
-fn full(out: &mut Vec<u8>, bytes: Bytes, method: Method) -> Rest {
+    let Some(bytes) = body.0.as_bytes() else { return streamed(out, body, &asked) };
     push_length(out, bytes.len() as u64);
-    if method == Method::Head {
+    if asked.method == Method::Head {
         return Rest::None;
     }
     if bytes.len() > COPIED_BODY_LEN_MAX {
-        return Rest::Bytes(bytes);
+        return Rest::Bytes(body);
     }
-    out.extend_from_slice(&bytes);
+    out.extend_from_slice(bytes);
     Rest::None
 }
 
+#[cold]
 fn streamed(out: &mut Vec<u8>, body: Body, asked: &Asked) -> Rest {
     let rest = match body.len() {
         Some(len) => {
             push_length(out, len);
-            Rest::Sized(body, len)
+            Rest::Sized(body)
         }
         None if asked.is_http_10 => {
             out.extend_from_slice(b"\r\n");

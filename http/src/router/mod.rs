@@ -16,7 +16,7 @@ use alloc::{boxed::Box, format, rc::Rc, string::String, vec::Vec};
 pub use layer::{Next, from_fn};
 pub(crate) use methods::allow;
 pub use methods::{MethodRouter, any, delete, get, patch, post, put};
-use tree::Node;
+use tree::Tree;
 
 /// Routes to handlers.
 ///
@@ -36,7 +36,7 @@ use tree::Node;
 /// let router: Router = Router::new().route("/", get(hello)).route("/hello/{name}", get(greet));
 /// ```
 pub struct Router<S = ()> {
-    tree: Node,
+    tree: Tree,
     routes: Vec<Route<S>>,
     fallback: Option<SharedEndpoint<S>>,
 }
@@ -60,7 +60,7 @@ impl<S: Clone + 'static> Default for Router<S> {
 impl<S: Clone + 'static> Router<S> {
     /// A router that answers everything with 404.
     pub fn new() -> Router<S> {
-        Router { tree: Node::default(), routes: Vec::new(), fallback: None }
+        Router { tree: Tree::default(), routes: Vec::new(), fallback: None }
     }
 
     /// Adds a route. Methods of several calls with one path come together.
@@ -133,7 +133,7 @@ impl<S: Clone + 'static> Router<S> {
         let index = self.routes.len();
         let (slot, names) = match is_fallback {
             true => self.tree.add_fallback(&pattern),
-            false => self.tree.add(&pattern),
+            false => self.tree.add(&pattern, index),
         }
         .unwrap_or_else(|problem| panic!("the route {pattern:?}: {problem}"));
         match slot {
@@ -160,7 +160,7 @@ impl Router {
                 if !route.names.is_empty() {
                     let start = request.head.parsed.path.start();
                     let values = values.map(|value| Span::new(start + value.start(), start + value.end()));
-                    request.params = Some(Box::new(Params { names: route.names.clone(), values }));
+                    request.set_params(Params { names: route.names.clone(), values });
                 }
                 route.methods.call(request, &())
             }

@@ -3,10 +3,19 @@
 use crate::{parse::Span, percent, request::Params};
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
 
+/// The paths of a router.
+#[derive(Default)]
+pub(super) struct Tree {
+    root: Node,
+    /// The paths without parameters, sorted as [`Node::fixed`]: the tree would prefer them too, at every branch, but
+    /// this takes one search.
+    exact: Vec<(Box<[u8]>, usize)>,
+}
+
 /// A place in the tree: the paths that start alike.
 #[derive(Default)]
-pub(super) struct Node {
-    /// Sorted by length, then text: most probes of a search compare two numbers.
+struct Node {
+    /// By their text; see [`search`].
     fixed: Vec<(Box<[u8]>, Node)>,
     param: Option<Box<Node>>,
     /// The path ends here.
@@ -20,11 +29,11 @@ pub(super) struct Node {
 /// Where the number of a new route goes, and the names of its parameters; or what is wrong with the path.
 type Added<'a> = Result<(&'a mut Option<usize>, Rc<[Box<str>]>), &'static str>;
 
-impl Node {
-    /// Makes a place for a route.
-    pub(super) fn add(&mut self, pattern: &str) -> Added<'_> {
+impl Tree {
+    /// Makes a place for a route. `index` is its number, if the path is new.
+    pub(super) fn add(&mut self, pattern: &str, index: usize) -> Added<'_> {
         let mut names = Vec::new();
-        let mut node = self;
+        let mut node = &mut self.root;
         let mut segments = split(pattern)?.peekable();
         while let Some(segment) = segments.next() {
             match kind(segment)? {
@@ -40,13 +49,18 @@ impl Node {
                 }
             }
         }
+        if names.is_empty()
+            && let Err(place) = search(&self.exact, pattern.as_bytes())
+        {
+            self.exact.insert(place, (pattern.as_bytes().into(), index));
+        }
         Ok((&mut node.route, check(names)?))
     }
 
     /// Makes a place for the fallback below a path.
     pub(super) fn add_fallback(&mut self, prefix: &str) -> Added<'_> {
         let mut names = Vec::new();
-        let mut node = self;
+        let mut node = &mut self.root;
         for segment in split(prefix)? {
             match kind(segment)? {
                 Kind::Fixed => node = node.fixed_child(segment),
@@ -60,9 +74,26 @@ impl Node {
         Ok((&mut node.fallback, check(names)?))
     }
 
+    /// The route for `path`; the values of its parameters are put into `values`, as places in the path.
+    #[inline]
+    pub(super) fn find(&self, path: &[u8], values: &mut [Span; Params::MAX]) -> Option<usize> {
+        match search(&self.exact, path) {
+            Ok(index) => Some(self.exact[index].1),
+            Err(_) => self.root.find_from(path, 0, values, 0).or_else(|| self.root.find_fallback(path, 0, values, 0)),
+        }
+    }
+}
+
+/// Finds text in a list that is sorted by length, then text: most probes compare two numbers.
+#[inline]
+fn search<T>(list: &[(Box<[u8]>, T)], text: &[u8]) -> Result<usize, usize> {
+    list.binary_search_by(|(known, _)| known.len().cmp(&text.len()).then_with(|| (**known).cmp(text)))
+}
+
+impl Node {
     fn fixed_child(&mut self, segment: &str) -> &mut Node {
         let text = segment.as_bytes();
-        let index = match self.search(text) {
+        let index = match search(&self.fixed, text) {
             Ok(index) => index,
             Err(index) => {
                 self.fixed.insert(index, (text.into(), Node::default()));
@@ -70,11 +101,6 @@ impl Node {
             }
         };
         &mut self.fixed[index].1
-    }
-
-    /// The route for `path`; the values of its parameters are put into `values`, as places in the path.
-    pub(super) fn find(&self, path: &[u8], values: &mut [Span; Params::MAX]) -> Option<usize> {
-        self.find_from(path, 0, values, 0).or_else(|| self.find_fallback(path, 0, values, 0))
     }
 
     fn find_from(&self, path: &[u8], at: usize, values: &mut [Span; Params::MAX], count: usize) -> Option<usize> {
@@ -124,7 +150,7 @@ impl Node {
     #[inline]
     fn find_fixed(&self, segment: &[u8]) -> Option<&Node> {
         // No pattern has a `%`, so a segment that has one is not found before it is decoded.
-        match self.search(segment) {
+        match search(&self.fixed, segment) {
             Ok(index) => Some(&self.fixed[index].1),
             Err(_) if segment.contains(&b'%') => self.find_decoded(segment),
             Err(_) => None,
@@ -133,13 +159,8 @@ impl Node {
 
     #[cold]
     fn find_decoded(&self, segment: &[u8]) -> Option<&Node> {
-        let index = self.search(&percent::decode(segment)?).ok()?;
+        let index = search(&self.fixed, &percent::decode(segment)?).ok()?;
         Some(&self.fixed[index].1)
-    }
-
-    #[inline]
-    fn search(&self, text: &[u8]) -> Result<usize, usize> {
-        self.fixed.binary_search_by(|(known, _)| known.len().cmp(&text.len()).then_with(|| (**known).cmp(text)))
     }
 }
 
@@ -196,11 +217,11 @@ mod tests {
     use alloc::{format, string::String};
 
     fn find(patterns: &[&str], path: &str) -> String {
-        let (mut tree, mut all_names) = (Node::default(), Vec::new());
+        let (mut tree, mut all_names) = (Tree::default(), Vec::new());
         for (index, pattern) in patterns.iter().enumerate() {
             let (slot, names) = match pattern.strip_suffix('!') {
                 Some(prefix) => tree.add_fallback(prefix),
-                None => tree.add(pattern),
+                None => tree.add(pattern, index),
             }
             .unwrap();
             assert!(slot.replace(index).is_none(), "{pattern} is there twice");
@@ -238,6 +259,7 @@ mod tests {
             ("/files", "/{any} any=files"),
             ("/space%20bar", "/space bar"),
             ("/%61", "/a"),
+            ("/%61/b", "/a/b"),
             ("/b%2fc", "/{any} any=b%2fc"),
             ("/nest", "/{any} any=nest"),
             ("/nest/", "/nest!"),
@@ -266,7 +288,7 @@ mod tests {
             ("/{a}/{a}", "two parameters have the same name"),
             ("/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}", "there are more than 8 parameters"),
         ] {
-            assert_eq!(Node::default().add(pattern).err(), Some(expected), "{pattern}");
+            assert_eq!(Tree::default().add(pattern, 0).err(), Some(expected), "{pattern}");
         }
     }
 }

@@ -12,7 +12,6 @@ use crate::{
     router::{allow, any},
 };
 use alloc::{borrow::Cow, format, string::String};
-use bytes::Bytes;
 use conditional::Verdict;
 use core::str;
 
@@ -169,7 +168,7 @@ fn send(file: &'static File, variant: &'static Variant, head: &Head) -> Response
     };
     match ranges {
         range::Ranges::All => {
-            Response::with_lines(Status::OK, variant.lines, Bytes::from_static(variant.bytes))
+            Response::with_lines(Status::OK, variant.lines, variant.bytes)
         }
         range::Ranges::Some(ranges) => range::partial(variant, &ranges),
         range::Ranges::NotSatisfiable => Response::new(Status::RANGE_NOT_SATISFIABLE, Body::empty())
