@@ -277,7 +277,7 @@ impl Net {
             retransmits,
             flow_polls: self.counters.flow_polls,
             timer_steps: self.timers.steps,
-            drops: self.counters.drops,
+            drops: Drops { no_room: self.link.dropped, ..self.counters.drops },
         }
     }
 

@@ -64,6 +64,8 @@ pub struct Drops {
     pub backlog: u64,
     /// Half-open connections pushed out by newer ones.
     pub half_open: u64,
+    /// Answers to packets for which the port had no room.
+    pub no_room: u64,
     /// Ownerless connections ended because they took too long or received too much.
     pub orphans: u64,
 }

@@ -15,10 +15,12 @@ pub(crate) struct Link {
     mac: Mac,
     mtu: usize,
     device_sums: bool,
-    /// A frame the full device handed back. While there is one, nothing else is sent or received, so one is all.
+    /// A frame the full device handed back. While there is one, nothing else is sent, so one is all.
     waiting: Option<Frame>,
     /// Frames were queued that the device has not been told about.
     unflushed: bool,
+    /// Answers there was no room for.
+    pub(crate) dropped: u64,
     pub(crate) frames_in: u64,
     pub(crate) frames_out: u64,
 }
@@ -26,19 +28,16 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(device: Box<dyn NetDevice>) -> Link {
         let (mac, mtu, device_sums) = (device.mac(), device.mtu(), device.offloads().tx_checksum);
-        Link { device, mac, mtu, device_sums, waiting: None, unflushed: false, frames_in: 0, frames_out: 0 }
+        Link { device, mac, mtu, device_sums, waiting: None, unflushed: false, dropped: 0, frames_in: 0, frames_out: 0 }
     }
 
     pub(crate) fn mac(&self) -> Mac {
         self.mac
     }
 
-    /// The next received frame. None while one waits to be sent: its answer would have no room either.
+    /// The next received frame.
     #[inline]
     pub(crate) fn receive(&mut self) -> Option<Frame> {
-        if self.waiting.is_some() {
-            return None;
-        }
         let frame = self.device.receive()?;
         self.frames_in += 1;
         Some(frame)
@@ -58,10 +57,11 @@ impl Link {
     #[inline]
     fn send_for(&mut self, mut frame: Frame, sending: Option<&mut Sending>) {
         finish(&mut frame, self.device_sums, sending);
-        // Only an answer to a packet comes here while a frame waits, and its packet was let in before that
-        // frame was refused: dropping it is what a full network does.
-        if self.waiting.is_none() {
-            self.hand_over(frame);
+        // Only the immediate answer to a packet comes here while a frame waits; flows are not asked. Dropping it
+        // is what any full network does, and its peer asks again.
+        match self.waiting {
+            None => self.hand_over(frame),
+            Some(_) => self.dropped += 1,
         }
     }
 

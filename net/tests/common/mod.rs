@@ -1,6 +1,8 @@
 //! Two machines on a simulated cable.
 #![allow(dead_code)] // Every test file uses its own part of it.
 
+pub mod raw;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use unikernel_net::{Config, Error, Ipv4Cidr, Read, Stack, Stream, Write};
 use std::task::{Context, Poll};
