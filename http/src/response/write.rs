@@ -92,8 +92,10 @@ pub(crate) fn response(
     out.extend_from_slice(&lines);
     // RFC 9112, 9.3: persistence is the default of 1.1 and the exception of 1.0.
     *keeps_alive &= !asked.is_http_10 || body.len().is_some();
-    if *keeps_alive == asked.is_http_10 {
-        out.extend_from_slice(if *keeps_alive { b"Connection: keep-alive\r\n" } else { b"Connection: close\r\n" });
+    if !*keeps_alive {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else if asked.is_http_10 {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     // RFC 9110, 8.6: no Content-Length with 204; with 304 it would be that of the 200.
     if status.has_no_content() {

@@ -101,8 +101,11 @@ impl Wire {
     }
 
     /// What is there now, without waiting.
-    pub fn available(&self) -> String {
-        String::from_utf8_lossy(&self.incoming.borrow().bytes.iter().copied().collect::<Vec<_>>()).into_owned()
+    pub fn take_available(&mut self) -> String {
+        let mut pipe = self.incoming.borrow_mut();
+        let bytes: Vec<_> = pipe.bytes.drain(..).collect();
+        pipe.wake();
+        lossy(&bytes)
     }
 
     pub async fn read_to_end(&mut self) -> Vec<u8> {
