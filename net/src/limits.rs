@@ -42,9 +42,11 @@ const CONNECTIONS_HEAP_PERCENT: usize = 60;
 /// Fewer connections than this make no server; a heap too small for them fails with an out-of-memory report.
 pub const CONNECTIONS_MIN: usize = 8;
 
-/// Connections half open at once, over all listeners. One more pushes out the oldest: an honest client
-/// answers within a round trip, so under a flood its handshake is done before its turn comes.
-pub const HALF_OPEN_MAX: usize = 1024;
+/// Connections half open at once, over all listeners, and at most half of all. One more pushes out the oldest: an
+/// honest client answers within a round trip, so under a flood of 10,000 SYNs a second its handshake is done
+/// before its turn comes if that takes less than 0.4 s. A burst of honest clients larger than this is hurt,
+/// too: some find their connection reset.
+pub const HALF_OPEN_MAX: usize = 4096;
 
 /// How long a handshake may take: five SYN|ACKs (after 0, 1, 3, 7 and 15 s) and an answer to the last. Under a
 /// flood the bound on their number ends them sooner.
@@ -125,7 +127,7 @@ impl Limits {
         };
         Limits {
             connections,
-            half_open: HALF_OPEN_MAX.min(connections / 4).max(1),
+            half_open: HALF_OPEN_MAX.min(connections / 2).max(1),
             large,
             pooled: (connections / 8).clamp(1, 256),
             time_wait: TIME_WAIT_MAX.min(connections * 4),

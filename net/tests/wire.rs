@@ -219,9 +219,9 @@ async fn a_port_in_time_wait_opens_again_only_beyond_the_old_numbers() {
 #[unikernel_rt::test]
 async fn half_open_connections_are_pushed_out_oldest_first() {
     let bench = Bench::default();
-    let stack = Stack::new(Box::new(bench.clone()), Config { connections: Some(40), ..fixed(SERVER) });
+    let stack = Stack::new(Box::new(bench.clone()), Config { connections: Some(20), ..fixed(SERVER) });
     let _listener = stack.listen(80).unwrap();
-    // One more than the bound, which is a quarter of the connections.
+    // One more than the bound, which is half of the connections.
     let mut acks = Vec::new();
     for port in 5000..5011 {
         let syn = Tcp::syn(port, 80, 1000);
