@@ -18,7 +18,8 @@ fn main() {
         let (left, right) = cable(Faults { queue: 1 << 20, ..Faults::NONE });
         let (client, server) = (stack(left, 1), stack(right, 2));
         unikernel_rt::spawn(serve(server.listen(7).unwrap(), open));
-        let clients: Vec<_> = (0..connections).map(|_| unikernel_rt::spawn(talk(client.clone(), rounds, open))).collect();
+        let clients: Vec<_> =
+            (0..connections).map(|_| unikernel_rt::spawn(talk(client.clone(), rounds, open))).collect();
         for client in clients {
             client.await;
         }

@@ -82,8 +82,8 @@ impl Ipv4Cidr {
         let host = address.to_bits() & host_mask;
         // In networks of one or two addresses both belong to hosts (RFC 3021).
         let is_host = prefix_len >= 31 || (host != 0 && host != host_mask);
-        let unicast = !(address.is_multicast() || address.is_unspecified() || address.is_loopback())
-            && address.octets()[0] < 240;
+        let unicast =
+            !(address.is_multicast() || address.is_unspecified() || address.is_loopback()) && address.octets()[0] < 240;
         (prefix_len <= 32 && prefix_len > 0 && is_host && unicast).then_some(cidr)
     }
 

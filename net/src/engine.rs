@@ -74,11 +74,7 @@ impl Engine {
         // A socket that first waited for ARP on `ether` asks here whether its neighbour is known; without a
         // link layer everybody with a route is.
         ip.routes_mut().add_default_ipv4_route(Ipv4Addr::UNSPECIFIED).expect("the route table has room for one");
-        Engine {
-            ip,
-            ether: interface(link, mac, seeds[1], None),
-            nobody: SocketSet::new([]),
-        }
+        Engine { ip, ether: interface(link, mac, seeds[1], None), nobody: SocketSet::new([]) }
     }
 
     /// Sets the machine's address and router.

@@ -50,7 +50,10 @@ pub enum ListenError {
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ListenError::PortInUse(port) = self;
-        write!(f, "port {port} is in use: this machine already listens on it; drop that listener or choose another port")
+        write!(
+            f,
+            "port {port} is in use: this machine already listens on it; drop that listener or choose another port"
+        )
     }
 }
 

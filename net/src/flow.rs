@@ -175,3 +175,23 @@ impl HalfOpen {
         self.len -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::CONNECTION_COST;
+
+    /// Buffers and TCP state, the flow, its entry in the hash table (at half load) and in the timer queue.
+    #[test]
+    fn a_connection_costs_what_the_bounds_say() {
+        let tables =
+            2 * (size_of::<(FlowKey, crate::flow_map::Slot)>() + 1) + size_of::<(Instant, u32)>() + size_of::<u32>();
+        let slot = size_of::<Flow>() + size_of::<usize>();
+        let all = Tcb::memory_len(Size::Ordinary) + slot + tables;
+        std::eprintln!(
+            "a connection: {all} bytes, of them {} in buffers and TCP state",
+            Tcb::memory_len(Size::Ordinary)
+        );
+        assert!(all <= CONNECTION_COST, "{all} bytes");
+    }
+}

@@ -92,6 +92,12 @@ pub const STALL_RETRY: Duration = Duration::from_millis(10);
 /// When to tell the log that no DHCP server answers; a healthy one takes milliseconds.
 pub const DHCP_PATIENCE: Duration = Duration::from_secs(3);
 
+/// DHCP messages sent in [`DHCP_PAUSE`] at most: two make a lease.
+pub const DHCP_BURST: u32 = 4;
+
+/// See [`DHCP_BURST`]; RFC 2131, 3.1.5 asks for ten seconds after a conflict.
+pub const DHCP_PAUSE: Duration = Duration::from_secs(10);
+
 /// Ports for outgoing connections (RFC 6335, section 6).
 pub const EPHEMERAL_PORTS: core::ops::RangeInclusive<u16> = 49_152..=65_535;
 

@@ -97,9 +97,7 @@ fn ipv4(ip: &[u8], state: Checksum, to_us: bool) -> Packet {
         PROTOCOL_TCP if to_us => tcp(state, packet, header_len),
         PROTOCOL_UDP => udp(state, packet, header_len),
         // Pings to everybody are not answered: one question must not make many answers.
-        PROTOCOL_ICMP if to_us => {
-            Packet::Icmp(Ipv4Addr::from_bits(be32(packet, 16)), ETHERNET_HEADER_LEN + total_len)
-        }
+        PROTOCOL_ICMP if to_us => Packet::Icmp(Ipv4Addr::from_bits(be32(packet, 16)), ETHERNET_HEADER_LEN + total_len),
         _ => Packet::Drop(Reason::Foreign),
     }
 }

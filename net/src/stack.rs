@@ -51,8 +51,7 @@ impl Acquire for Stack {
 impl Stack {
     /// Starts a stack on `device`, with a task of its own that lives as long as the machine.
     pub fn new(device: Box<dyn NetDevice>, config: Config) -> Stack {
-        let secrets =
-            Secrets { hash: [entropy::u64(), entropy::u64()], engine: [entropy::u64(), entropy::u64()] };
+        let secrets = Secrets { hash: [entropy::u64(), entropy::u64()], engine: [entropy::u64(), entropy::u64()] };
         let net = Net::new(device, config, heap::stats().total, secrets, Instant::now());
         if let Some(address) = net.address() {
             info!("network: address {}", Text(&address));

@@ -1,7 +1,10 @@
 //! The machine's address from a DHCP server (RFC 2131): smoltcp's client.
 
 use super::{Engine, Link, Port, Sent, due, engine_time, send};
-use crate::config::Ipv4Cidr;
+use crate::{
+    config::Ipv4Cidr,
+    limits::{DHCP_BURST, DHCP_PAUSE},
+};
 use alloc::vec;
 use core::net::Ipv4Addr;
 use smoltcp::{
@@ -13,6 +16,10 @@ use unikernel_rt::time::Instant;
 pub(crate) struct Lease {
     set: SocketSet<'static>,
     handle: SocketHandle,
+    /// Messages it may still send before `pause_ends`: smoltcp begins anew at once after a refusal, and with a
+    /// server that always refuses the two would keep the network busy.
+    allowance: u32,
+    pause_ends: Instant,
 }
 
 /// What the server gave or took away.
@@ -26,7 +33,7 @@ impl Lease {
     pub(crate) fn new() -> Lease {
         let mut set = SocketSet::new(vec::Vec::with_capacity(1));
         let handle = set.add(Socket::new());
-        Lease { set, handle }
+        Lease { set, handle, allowance: 0, pause_ends: Instant::from_micros(0) }
     }
 
     /// Takes a frame from the server.
@@ -37,8 +44,15 @@ impl Lease {
 
     /// Sends what is due and says when to come again.
     pub(crate) fn poll(&mut self, engine: &mut Engine, link: &mut Link, now: Instant) -> Instant {
-        while send(&mut engine.ether, Port::new(link, None), &mut self.set, now) == Sent::One {}
-        due(&mut engine.ether, &self.set, now)
+        if now >= self.pause_ends {
+            self.allowance = DHCP_BURST;
+            self.pause_ends = now + DHCP_PAUSE;
+        }
+        while self.allowance > 0 && send(&mut engine.ether, Port::new(link, None), &mut self.set, now) == Sent::One {
+            self.allowance -= 1;
+        }
+        let due = due(&mut engine.ether, &self.set, now);
+        if self.allowance == 0 { due.max(self.pause_ends) } else { due }
     }
 
     /// What changed since the last call.

@@ -31,7 +31,8 @@ impl Net {
                 if flow.stage == Stage::Orphan {
                     // The last acknowledgement needs no socket any more.
                     if segment.is_fin() {
-                        let (sequence, acknowledgement) = (segment.acknowledgement(frame), segment.next_sequence(frame));
+                        let (sequence, acknowledgement) =
+                            (segment.acknowledgement(frame), segment.next_sequence(frame));
                         let reply = segment.acknowledge(frame, sequence, acknowledgement);
                         self.link.send(reply);
                     }

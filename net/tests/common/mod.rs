@@ -4,8 +4,8 @@
 pub mod raw;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use unikernel_net::{Config, Error, Ipv4Cidr, Read, Stack, Stream, Write};
 use std::task::{Context, Poll};
+use unikernel_net::{Config, Error, Ipv4Cidr, Read, Stack, Stream, Write};
 use unikernel_rt::{
     device::{Frame, NetDevice, Offloads},
     sim::{Faults, Random, SimPort, cable},
