@@ -135,13 +135,16 @@ impl<'run> Bench<'run> {
     }
 
     fn idle(&mut self, side: Side, guest: &Guest) -> Result {
-        let vm = self.serving(guest)?;
+        let mut vm = self.serving(guest)?;
         // Time for what a boot leaves behind: closing connections, answers to ARP.
         thread::sleep(Duration::from_secs(if self.options.quick { 3 } else { 12 }));
         let seconds = if self.options.quick { 5 } else { 15 };
         let before = vm.counts().instructions;
         thread::sleep(Duration::from_secs(seconds));
         let executed = vm.counts().instructions - before;
+        // A guest that has died executes nothing, either.
+        first_answer(&mut vm, address(guest), "/hello", BOOT_LIMIT)
+            .map_err(|cause| error(format!("the guest does not answer after being idle: {cause}")))?;
         self.report.add(side, "idle.insn", executed as f64 / seconds as f64);
         Ok(())
     }
