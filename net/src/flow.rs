@@ -39,6 +39,8 @@ pub(crate) struct Flow {
     pub(crate) dirty: bool,
     /// It surely has something to send, so it is not asked first.
     pub(crate) wrote: bool,
+    /// When the timer queue brings it up; `FOREVER` when it is not there.
+    pub(crate) timer_at: Instant,
     /// It has been given up at this moment, whatever its state.
     pub(crate) limit_at: Instant,
     /// The same for an orphan that makes progress.
@@ -74,6 +76,7 @@ impl Flow {
             owners: 0,
             dirty: false,
             wrote: false,
+            timer_at: Instant::FOREVER,
             limit_at,
             last_limit_at: Instant::FOREVER,
             end: None,
@@ -93,6 +96,9 @@ impl Flow {
     /// Counts the peer's silence only while something is expected of it.
     #[inline]
     pub(crate) fn adjust_timeout(&mut self) {
+        if self.unsent_len > 0 && self.silence == Silence::Unacknowledged {
+            return;
+        }
         let (state, _, unacknowledged) = self.tcb.look();
         let silence = match (unacknowledged > 0 || state == State::SynReceived, self.keep_alive) {
             (true, _) => Silence::Unacknowledged,

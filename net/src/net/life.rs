@@ -160,6 +160,7 @@ impl Net {
             Stage::Queued | Stage::Owned | Stage::Connecting => {
                 self.map.remove(&flow.key, Slot::Flow(id));
                 self.timers.remove(id);
+                self.flows[id as usize].timer_at = Instant::FOREVER;
             }
         }
     }

@@ -13,6 +13,7 @@ impl Net {
         while !self.link.is_full()
             && let Some(id) = self.timers.pop(now)
         {
+            self.flows[id as usize].timer_at = Instant::FOREVER;
             self.settle(id, now);
         }
     }
@@ -80,8 +81,11 @@ impl Net {
 
     #[inline]
     fn look_again(&mut self, id: u32, due: Instant) {
-        let at = due.min(self.flows[id as usize].limit_at);
-        if at < Instant::FOREVER {
+        let flow = &mut self.flows[id as usize];
+        let at = due.min(flow.limit_at);
+        // An earlier look finds out.
+        if at < flow.timer_at {
+            flow.timer_at = at;
             self.timers.set(id, at);
         }
     }
