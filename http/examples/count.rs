@@ -6,11 +6,7 @@
 //! `count N [hello|page|file] [fields]`
 
 use embedded_io_async::{ErrorType, Read, Write};
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    task::Poll,
-};
+use std::{convert::Infallible, future::poll_fn, task::Poll};
 use unikernel_http::{Router, Server, get};
 
 /// Brings the same request `left` times, each after a wait, and swallows the responses.

@@ -184,11 +184,32 @@ mod tests {
     #[test]
     fn what_decoders_disagree_about_is_an_error() {
         for wrong in [
-            "\r\n", ";x\r\n", "g\r\n", "0x5\r\nhello\r\n", "+5\r\nhello\r\n", "-1\r\n", " 5\r\nhello\r\n",
-            "5 \r\nhello\r\n", "5\t;x\r\n", "5\nhello\n0\n\n", "5\r\nhello0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
-            "5\r\nhello\rX0\r\n", "5;a\nhello\r\n0\r\n\r\n", "5;a\0\r\n", "5\rhello\r\n", "5\r\r\nhello",
-            "fffffffffffffffff\r\n", "0000000000000000\r\n\r\n", "0\r\n: x\r\n\r\n", "0\r\n a: x\r\n\r\n",
-            "0\r\na : x\r\n\r\n", "0\r\na: x\n\r\n", "0\r\na\r\n\r\n", "0\r\n\n", "0\r\n\rX",
+            "\r\n",
+            ";x\r\n",
+            "g\r\n",
+            "0x5\r\nhello\r\n",
+            "+5\r\nhello\r\n",
+            "-1\r\n",
+            " 5\r\nhello\r\n",
+            "5 \r\nhello\r\n",
+            "5\t;x\r\n",
+            "5\nhello\n0\n\n",
+            "5\r\nhello0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhello\rX0\r\n",
+            "5;a\nhello\r\n0\r\n\r\n",
+            "5;a\0\r\n",
+            "5\rhello\r\n",
+            "5\r\r\nhello",
+            "fffffffffffffffff\r\n",
+            "0000000000000000\r\n\r\n",
+            "0\r\n: x\r\n\r\n",
+            "0\r\n a: x\r\n\r\n",
+            "0\r\na : x\r\n\r\n",
+            "0\r\na: x\n\r\n",
+            "0\r\na\r\n\r\n",
+            "0\r\n\n",
+            "0\r\n\rX",
         ] {
             check(wrong, "error");
         }

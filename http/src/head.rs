@@ -44,7 +44,9 @@ impl Head {
         self.parsed
             .fields
             .iter()
-            .filter(move |field| field.name.len() == name.len() && field.name.of(all).eq_ignore_ascii_case(name.as_bytes()))
+            .filter(move |field| {
+                field.name.len() == name.len() && field.name.of(all).eq_ignore_ascii_case(name.as_bytes())
+            })
             .map(move |field| field.value.of(all))
     }
 
@@ -63,7 +65,8 @@ impl Headers {
     /// The value of the first field called `name`, if it is UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         let all = self.0.buffer.from(self.0.start);
-        let field = self.0.parsed.fields.iter().find(|field| field.name.of(all).eq_ignore_ascii_case(name.as_bytes()))?;
+        let field =
+            self.0.parsed.fields.iter().find(|field| field.name.of(all).eq_ignore_ascii_case(name.as_bytes()))?;
         str::from_utf8(field.value.of(all)).ok()
     }
 

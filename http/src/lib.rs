@@ -1,5 +1,40 @@
 //! An HTTP/1.1 server (RFC 9110, RFC 9112) for unikernels, over any `embedded_io_async` byte stream.
+//!
+//! Handlers have axum's shape: [extractors](extract) in, [`IntoResponse`] out.
+//!
+//! ```
+//! # #[allow(dead_code)] mod app {
+//! use unikernel_http::{Json, Path, Router, State, get, serve};
+//! use unikernel_net::Stack;
+//!
+//! async fn greet(State(greeting): State<&'static str>, Path(name): Path<String>) -> Json<String> {
+//!     Json(format!("{greeting}, {name}"))
+//! }
+//!
+//! async fn main(stack: Stack) -> unikernel_rt::Result {
+//!     let router = Router::new().route("/greet/{name}", get(greet)).with_state("hello");
+//!     serve(stack.listen(8080)?, router).await
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! Read on in this order: [`Router`], [`extract`], [`Response`] and [`Body`], [`ServeDir`], [`Server`] with its
+//! [`Limits`]. Inside, a request takes this way: `connection` (bytes in and out), `parse` (strict, without copying),
+//! `router`, `handler`, `response::write`.
+//!
+//! # What is there
+//!
+//! Keep-alive and pipelining, HEAD and OPTIONS, `100-continue`, chunks both ways, streaming both ways, server-sent
+//! events, limits and time limits, a graceful end, files with preconditions, ranges and compressed forms. Trailers
+//! are checked and thrown away. Requests that two parsers could read differently are refused.
+//!
+//! # What is missing
+//!
+//! HTTP/2, WebSocket and `CONNECT`: not yet · TLS: not yet, put a proxy in front · compression while serving: no, put
+//! `.gz` and `.br` files beside the others · request trailers for handlers: no.
 #![no_std]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 #[cfg(test)]

@@ -73,9 +73,12 @@ impl Request {
 
     /// The value of the first header field of that name, if it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let value = self.head.parsed.fields.iter().find(|field| {
-            self.head.bytes(field.name).eq_ignore_ascii_case(name.as_bytes())
-        })?;
+        let value = self
+            .head
+            .parsed
+            .fields
+            .iter()
+            .find(|field| self.head.bytes(field.name).eq_ignore_ascii_case(name.as_bytes()))?;
         str::from_utf8(self.head.bytes(value.value)).ok()
     }
 

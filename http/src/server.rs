@@ -154,7 +154,8 @@ impl Server {
 
     fn abort_all(&self) {
         // Their end changes the list, so the handles are taken out first.
-        let tasks: Vec<_> = self.0.connections.borrow_mut().iter_mut().filter_map(|(_, entry)| entry.task.take()).collect();
+        let tasks: Vec<_> =
+            self.0.connections.borrow_mut().iter_mut().filter_map(|(_, entry)| entry.task.take()).collect();
         for task in tasks {
             task.abort();
         }

@@ -43,7 +43,8 @@ fn server() -> Server {
 
 async fn next(client: &mut Wire) -> String {
     let head = client.read_until("\r\n\r\n").await;
-    let length = head.split("Content-Length: ").nth(1).map_or(0, |rest| rest.split('\r').next().unwrap().parse().unwrap());
+    let length =
+        head.split("Content-Length: ").nth(1).map_or(0, |rest| rest.split('\r').next().unwrap().parse().unwrap());
     let mut body = String::new();
     for _ in 0..length {
         let mut byte = [0];
@@ -67,7 +68,9 @@ async fn a_connection_is_used_again_until_it_is_idle_too_long() {
 
 #[unikernel_rt::test]
 async fn a_request_in_pieces_of_every_size() {
-    let input = format!("{HELLO}POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n{HELLO}");
+    let input = format!(
+        "{HELLO}POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n{HELLO}"
+    );
     let whole = exchange(router(), &input).await;
     for step in 1..=input.len() {
         let (mut client, _) = start(&server());
@@ -168,7 +171,9 @@ async fn the_client_is_not_asked_when_nobody_wants_the_body() {
 #[unikernel_rt::test]
 async fn a_body_that_nobody_reads_is_read_over() {
     let (mut client, _) = start(&server());
-    client.send(format!("POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(1000))).await;
+    client
+        .send(format!("POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(1000)))
+        .await;
     assert_eq!(next(&mut client).await, "200 ignored");
     client.send("x".repeat(99_000)).await;
     client.send(HELLO).await;
@@ -198,7 +203,9 @@ async fn a_large_upload_comes_back_unchanged() {
     let body: Vec<u8> = (0..3_000_000u32).map(|number| (number * 7 / 3) as u8).collect();
     let (mut received, expected) = (Vec::new(), body.clone());
     let mut sent = 0;
-    client.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+    client
+        .send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()))
+        .await;
     while sent < body.len() {
         let end = body.len().min(sent + 5_000);
         client.send(&body[sent..end]).await;
@@ -290,7 +297,10 @@ async fn a_stop_lets_requests_finish_and_closes_idle_connections() {
     asking.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     sleep(Duration::from_millis(1)).await;
     assert_eq!(server.connections(), 3);
-    let stopping = { let server = server.clone(); spawn(async move { server.shutdown(Duration::from_secs(1000)).await }) };
+    let stopping = {
+        let server = server.clone();
+        spawn(async move { server.shutdown(Duration::from_secs(1000)).await })
+    };
     assert_eq!(idle.read_to_end().await, b"");
     assert_eq!(Instant::now().as_micros(), 1_000);
     assert_eq!(answers(&busy.read_to_end().await, &[])[0].text(), "onetwothreefourfive");
@@ -304,7 +314,10 @@ async fn a_stop_lets_requests_finish_and_closes_idle_connections() {
 async fn a_stop_cuts_off_what_takes_too_long() {
     let server = server();
     let (mut client, theirs) = wires(1000);
-    let serving = { let server = server.clone(); spawn(async move { server.serve(OneConnection(Some(theirs))).await }) };
+    let serving = {
+        let server = server.clone();
+        spawn(async move { server.serve(OneConnection(Some(theirs))).await })
+    };
     client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     sleep(Duration::from_secs(1)).await;
     server.shutdown(Duration::from_secs(5)).await;
@@ -330,7 +343,13 @@ impl unikernel_http::Accept for OneConnection {
 #[unikernel_rt::test]
 async fn a_client_that_dies_leaves_nothing() {
     let server = server();
-    for request in ["", "GET /he", HELLO, "POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", "GET /events HTTP/1.1\r\nHost: a\r\n\r\n"] {
+    for request in [
+        "",
+        "GET /he",
+        HELLO,
+        "POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx",
+        "GET /events HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
         let (mut client, served) = start(&server);
         client.send(request).await;
         sleep(Duration::from_millis(1)).await;
@@ -343,13 +362,16 @@ async fn a_client_that_dies_leaves_nothing() {
 #[unikernel_rt::test]
 async fn a_handler_may_keep_its_request() {
     let kept = Rc::new(Cell::new(None));
-    let router = Router::new().route("/{name}", get({
-        let kept = kept.clone();
-        move |request: unikernel_http::Request| {
-            let before: Option<unikernel_http::Request> = kept.replace(Some(request));
-            async move { before.map(|request| format!("{:?}", request.param("name").unwrap())) .unwrap_or_default() }
-        }
-    }));
+    let router = Router::new().route(
+        "/{name}",
+        get({
+            let kept = kept.clone();
+            move |request: unikernel_http::Request| {
+                let before: Option<unikernel_http::Request> = kept.replace(Some(request));
+                async move { before.map(|request| format!("{:?}", request.param("name").unwrap())).unwrap_or_default() }
+            }
+        }),
+    );
     let input: String = ["a", "b", "c"].iter().map(|name| format!("GET /{name} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
     assert_eq!(bodies(&exchange(router, input).await), ["", "\"a\"", "\"b\""]);
 }
@@ -357,7 +379,8 @@ async fn a_handler_may_keep_its_request() {
 #[unikernel_rt::test]
 async fn the_date_follows_the_clock() {
     let (mut client, _) = start(&server());
-    for (wait, expected) in [(0, "00:00:00"), (400, "00:00:00"), (599, "00:00:00"), (1, "00:00:01"), (1500, "00:00:02")] {
+    for (wait, expected) in [(0, "00:00:00"), (400, "00:00:00"), (599, "00:00:00"), (1, "00:00:01"), (1500, "00:00:02")]
+    {
         sleep(Duration::from_millis(wait)).await;
         client.send(HELLO).await;
         let head = client.read_until("\r\n\r\n").await;

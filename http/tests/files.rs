@@ -76,11 +76,27 @@ fn names() {
 #[test]
 fn no_way_out_of_the_folder() {
     for line in [
-        "GET /../Cargo.toml", "GET /..", "GET /../", "GET /docs/../index.html", "GET /./index.html", "GET //index.html",
-        "GET /%2e%2e/Cargo.toml", "GET /..%2fCargo.toml", "GET /%2e%2e%2fCargo.toml", "GET /..\\Cargo.toml",
-        "GET /..%5cCargo.toml", "GET /docs/..%2f..%2fCargo.toml", "GET //etc/passwd", "GET /%2fetc/passwd",
-        "GET /index.html%00", "GET /%00", "GET /nested/deep/../../../Cargo.toml", "GET /route/../digits.txt", "GET /%ff",
-        "GET //docs", "GET /docs//",
+        "GET /../Cargo.toml",
+        "GET /..",
+        "GET /../",
+        "GET /docs/../index.html",
+        "GET /./index.html",
+        "GET //index.html",
+        "GET /%2e%2e/Cargo.toml",
+        "GET /..%2fCargo.toml",
+        "GET /%2e%2e%2fCargo.toml",
+        "GET /..\\Cargo.toml",
+        "GET /..%5cCargo.toml",
+        "GET /docs/..%2f..%2fCargo.toml",
+        "GET //etc/passwd",
+        "GET /%2fetc/passwd",
+        "GET /index.html%00",
+        "GET /%00",
+        "GET /nested/deep/../../../Cargo.toml",
+        "GET /route/../digits.txt",
+        "GET /%ff",
+        "GET //docs",
+        "GET /docs//",
     ] {
         check(line, &[], "404 not found");
     }
@@ -182,7 +198,9 @@ async fn several_ranges() {
     let kind = answer.header("content-type").unwrap();
     let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
     let part = |range, text| {
-        format!("\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes {range}/10\r\n\r\n{text}")
+        format!(
+            "\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes {range}/10\r\n\r\n{text}"
+        )
     };
     assert_eq!(answer.text(), part("0-1", "01") + &part("9-9", "9") + &format!("\r\n--{boundary}--\r\n"));
     assert_eq!(answer.header("content-range"), None);

@@ -43,7 +43,9 @@ async fn count(State(app): State<App>) -> String {
     format!("{}", app.count.borrow())
 }
 
-async fn refuse(Path(code): Path<u16>) -> Result<&'static str, (Status, [(&'static str, &'static str); 1], &'static str)> {
+async fn refuse(
+    Path(code): Path<u16>,
+) -> Result<&'static str, (Status, [(&'static str, &'static str); 1], &'static str)> {
     if code == 0 { Ok("fine") } else { Err((Status::new(code).unwrap(), [("X-Reason", "asked")], "refused")) }
 }
 
@@ -59,15 +61,21 @@ fn router() -> Router {
         .route("/maybe", get(async |point: Option<Query<Point>>| format!("{}", point.is_some())))
         .route("/form", any(async |Form(Point { x, y }): Form<Point>| format!("{x} {y:?}")))
         .route("/json", post(async |Json(Point { x, y }): Json<Point>| Json(Point { x: y.unwrap_or(0), y: Some(x) })))
-        .route("/bytes", post(async |method: Method, headers: Headers, body: Bytes| {
-            format!("{method} {:?} {}", headers.get("x-test"), body.len())
-        }))
+        .route(
+            "/bytes",
+            post(async |method: Method, headers: Headers, body: Bytes| {
+                format!("{method} {:?} {}", headers.get("x-test"), body.len())
+            }),
+        )
         .route("/string", post(async |body: String| body))
         .route("/stream", post(async |body: Body| body))
-        .route("/request", post(async |mut request: Request| {
-            let body = request.take_body().collect(9).await.unwrap();
-            format!("{} {:?} {}", request.path(), request.query(), body.len())
-        }))
+        .route(
+            "/request",
+            post(async |mut request: Request| {
+                let body = request.take_body().collect(9).await.unwrap();
+                format!("{} {:?} {}", request.path(), request.query(), body.len())
+            }),
+        )
         .route("/count", get(count))
         .route("/name", get(async |State(Name(name)): State<Name>| name))
         .route("/refuse/{code}", get(refuse))
@@ -86,7 +94,10 @@ async fn ask_of(router: Router, input: String) -> Answer {
 fn check(line: &'static str, body: &'static str, expected: &'static str) {
     block_on(async move {
         let (line, kind) = line.split_once(" as ").unwrap_or((line, "text/plain"));
-        let head = format!("{line} HTTP/1.1\r\nHost: a\r\nX-Test: yes\r\nContent-Type: {kind}\r\nContent-Length: {}", body.len());
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: a\r\nX-Test: yes\r\nContent-Type: {kind}\r\nContent-Length: {}",
+            body.len()
+        );
         let answer = ask_of(router(), format!("{head}\r\n\r\n{body}")).await;
         assert_eq!(format!("{} {}", answer.status, answer.text()).trim_end(), expected, "{line} {body}");
     });
@@ -127,7 +138,11 @@ fn bodies() {
     check("POST /json as application/json", "{\"x\":1,\"y\":2}", "200 {\"x\":2,\"y\":1}");
     check("POST /json as application/vnd.api+json; charset=utf-8", "{\"x\":1}", "200 {\"x\":0,\"y\":1}");
     check("POST /json as application/json", "{\"x\":", "400 the body: EOF while parsing a value at line 1 column 5");
-    check("POST /json as application/json", "{\"x\":\"1\"}", "422 the body: invalid type: string \"1\", expected i32 at line 1 column 8");
+    check(
+        "POST /json as application/json",
+        "{\"x\":\"1\"}",
+        "422 the body: invalid type: string \"1\", expected i32 at line 1 column 8",
+    );
     check("POST /json", "{}", "415 send the body with `Content-Type: application/json`");
     check("POST /bytes", "abc", "200 POST Some(\"yes\") 3");
     check("POST /string", "ü", "200 ü");
@@ -158,7 +173,7 @@ fn layered() -> Router {
     async fn mark(request: Request, next: Next) -> Response {
         let path = request.path().to_owned();
         let mut response = next.run(request).await;
-        let marks = response.header("x-marks").map(|marks| common::lossy(marks)).unwrap_or_default();
+        let marks = response.header("x-marks").map(common::lossy).unwrap_or_default();
         response.set_header("X-Marks", &format!("{marks}({path})"));
         response
     }
@@ -217,8 +232,15 @@ async fn nested_routers_keep_their_fallback() {
 async fn headers_that_would_split_a_response_are_refused() {
     let mut response = "x".into_response();
     for (name, value) in [
-        ("X-A", "b\r\nc"), ("X-A", "b\0"), ("X A", "b"), ("", "b"), ("X-A", " b"), ("Content-Length", "5"),
-        ("transfer-encoding", "chunked"), ("Date", "x"), ("X:", "b"),
+        ("X-A", "b\r\nc"),
+        ("X-A", "b\0"),
+        ("X A", "b"),
+        ("", "b"),
+        ("X-A", " b"),
+        ("Content-Length", "5"),
+        ("transfer-encoding", "chunked"),
+        ("Date", "x"),
+        ("X:", "b"),
     ] {
         assert!(response.try_set_header(name, value).is_err(), "{name}: {value}");
     }
@@ -226,12 +248,21 @@ async fn headers_that_would_split_a_response_are_refused() {
     response.try_add_header("Set-Cookie", "a=1").unwrap();
     response.try_add_header("Set-Cookie", "b=2").unwrap();
     assert_eq!(response.header("Content-Type"), Some(&b"a/b"[..]));
-    let text = common::lossy(&exchange(Router::new().route("/", get(async || {
-        let mut response = "x".into_response();
-        response.try_add_header("Set-Cookie", "a=1").unwrap();
-        response.try_add_header("Set-Cookie", "b=2").unwrap();
-        response
-    })), "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await);
+    let text = common::lossy(
+        &exchange(
+            Router::new().route(
+                "/",
+                get(async || {
+                    let mut response = "x".into_response();
+                    response.try_add_header("Set-Cookie", "a=1").unwrap();
+                    response.try_add_header("Set-Cookie", "b=2").unwrap();
+                    response
+                }),
+            ),
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        )
+        .await,
+    );
     assert!(text.contains("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"), "{text}");
 }
 

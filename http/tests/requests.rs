@@ -15,7 +15,14 @@ fn router() -> Router {
 }
 
 fn limits() -> Limits {
-    Limits { head_len_max: 1024, uri_len_max: 512, fields_max: 8, buffered_body_len_max: 100, body_len_max: 1000, ..Limits::default() }
+    Limits {
+        head_len_max: 1024,
+        uri_len_max: 512,
+        fields_max: 8,
+        buffered_body_len_max: 100,
+        body_len_max: 1000,
+        ..Limits::default()
+    }
 }
 
 /// "STATUS BODY|STATUS BODY…", with the reasons of refusals left out.
@@ -63,7 +70,10 @@ fn good_requests() {
     check_head("OPTIONS * HTTP/1.1", &["Host: a"], "204 (GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS)");
     check("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde", "200 abcde");
     check("POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde", "200 5");
-    check("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nT: x\r\n\r\n", "200 abc");
+    check(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nT: x\r\n\r\n",
+        "200 abc",
+    );
 }
 
 #[test]
@@ -72,11 +82,17 @@ fn pipelined_requests() {
     let post = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab";
     let chunked = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nz\r\n0\r\n\r\n";
     check(hello.repeat(3), &[HELLO; 3].join("|"));
-    check(format!("{post}{hello}{chunked}{hello}\r\n{post}"), "200 ab|200 Hello, World!|200 z|200 Hello, World!|200 ab");
+    check(
+        format!("{post}{hello}{chunked}{hello}\r\n{post}"),
+        "200 ab|200 Hello, World!|200 z|200 Hello, World!|200 ab",
+    );
     check(format!("POST /nope{}{hello}", &chunked[10..]), "404|200 Hello, World!");
     check(format!("GET /hello HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n{hello}"), HELLO);
     check(format!("GET /hello HTTP/1.0\r\n\r\n{hello}"), HELLO);
-    check(format!("GET /hello HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n{hello}"), "200 Hello, World!|200 Hello, World!");
+    check(
+        format!("GET /hello HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n{hello}"),
+        "200 Hello, World!|200 Hello, World!",
+    );
     check(format!("GET /hello HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n{hello}"), HELLO);
 }
 
@@ -96,11 +112,32 @@ fn wrong_paths_and_methods() {
 #[test]
 fn wrong_request_lines() {
     for line in [
-        "GET /hello", "GET  /hello HTTP/1.1", "GET /hello  HTTP/1.1", "GET /hello HTTP/1.1 ", " GET /hello HTTP/1.1",
-        "GET /hello HTTP/11", "GET /hello http/1.1", "GET /hello HTTP/1.1.1", "GET /hello HTTP/01.1", "GET /hello HTTP/x.1",
-        "GET\t/hello HTTP/1.1", "GET hello HTTP/1.1", "GET * HTTP/1.1", "GET a:80 HTTP/1.1", "GET ftp://a/ HTTP/1.1",
-        "GET http:///x HTTP/1.1", "GET http://u@a/ HTTP/1.1", "GET /a\"b HTTP/1.1", "GET /a#b HTTP/1.1", "GET /\u{fc} HTTP/1.1",
-        "GET /a\0 HTTP/1.1", "G=T / HTTP/1.1", "GET / HTTP/1.1\0", "OPTIONS *?x HTTP/1.1", "GET ?x HTTP/1.1", "\r\nGET / HTTP/1.1",
+        "GET /hello",
+        "GET  /hello HTTP/1.1",
+        "GET /hello  HTTP/1.1",
+        "GET /hello HTTP/1.1 ",
+        " GET /hello HTTP/1.1",
+        "GET /hello HTTP/11",
+        "GET /hello http/1.1",
+        "GET /hello HTTP/1.1.1",
+        "GET /hello HTTP/01.1",
+        "GET /hello HTTP/x.1",
+        "GET\t/hello HTTP/1.1",
+        "GET hello HTTP/1.1",
+        "GET * HTTP/1.1",
+        "GET a:80 HTTP/1.1",
+        "GET ftp://a/ HTTP/1.1",
+        "GET http:///x HTTP/1.1",
+        "GET http://u@a/ HTTP/1.1",
+        "GET /a\"b HTTP/1.1",
+        "GET /a#b HTTP/1.1",
+        "GET /\u{fc} HTTP/1.1",
+        "GET /a\0 HTTP/1.1",
+        "G=T / HTTP/1.1",
+        "GET / HTTP/1.1\0",
+        "OPTIONS *?x HTTP/1.1",
+        "GET ?x HTTP/1.1",
+        "\r\nGET / HTTP/1.1",
     ] {
         check_head(&format!("{}{line}", if line.starts_with('\r') { "\r\n" } else { "" }), &["Host: a"], "400");
     }
@@ -114,8 +151,22 @@ fn wrong_request_lines() {
 #[test]
 fn wrong_fields() {
     for field in [
-        "X : a", "X\t: a", " X: a", "\tfolded", "X", ": a", "X: a\nY: b", "X: a\rY: b", "X: a\0b", "X: \x07", "X: \x7f",
-        "X\u{e9}: a", "(X): a", "Host: b", "X: a\r\n folded", "X: a\r\r",
+        "X : a",
+        "X\t: a",
+        " X: a",
+        "\tfolded",
+        "X",
+        ": a",
+        "X: a\nY: b",
+        "X: a\rY: b",
+        "X: a\0b",
+        "X: \x07",
+        "X: \x7f",
+        "X\u{e9}: a",
+        "(X): a",
+        "Host: b",
+        "X: a\r\n folded",
+        "X: a\r\r",
     ] {
         check_head("GET /hello HTTP/1.1", &["Host: a", field], "400");
     }
@@ -188,7 +239,8 @@ fn too_much() {
     check_head("GET /hello HTTP/1.1", &["Host: a", &format!("{long}: x")], "431");
     check_head("GET /hello HTTP/1.1", &["Host: a", "a:", "b:", "c:", "d:", "e:", "f:", "g:"], HELLO);
     check_head("GET /hello HTTP/1.1", &["Host: a", "a:", "b:", "c:", "d:", "e:", "f:", "g:", "h:"], "431");
-    let post = |path: &str, fields: &str, body: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
+    let post =
+        |path: &str, fields: &str, body: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
     check(post("/length", "Content-Length: 100", &long[..100]), "200 100");
     check(post("/length", "Content-Length: 101", &long[..101]), "413");
     check(post("/length", "Transfer-Encoding: chunked", &format!("80\r\n{}\r\n0\r\n\r\n", &long[..0x80])), "413");

@@ -17,3 +17,6 @@ async fn main(stack: Stack) -> unikernel_rt::Result {
     let router = Router::new().route("/hello", get(hello)).fallback(ServeDir::embedded(&SITE));
     serve(stack.listen(80)?, router).await
 }
+
+#[cfg(test)]
+mod tests;

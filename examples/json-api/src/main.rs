@@ -37,3 +37,6 @@ fn router() -> Router {
 async fn main(stack: Stack) -> unikernel_rt::Result {
     serve(stack.listen(8080)?, router()).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,3 +12,6 @@ async fn main(stack: Stack) -> unikernel_rt::Result {
     let router = Router::new().fallback(ServeDir::embedded(&SITE));
     serve(stack.listen(8080)?, router).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,9 @@ pub(crate) fn read(root: &Path) -> Result<Vec<File>, String> {
     walk(root, "", &mut sources).map_err(|error| format!("cannot read the folder {}: {error}", root.display()))?;
     let is_variant = |path: &str| {
         CODINGS.iter().any(|(extension, _)| {
-            path.strip_suffix(extension).and_then(|path| path.strip_suffix('.')).is_some_and(|of| sources.contains_key(of))
+            path.strip_suffix(extension)
+                .and_then(|path| path.strip_suffix('.'))
+                .is_some_and(|of| sources.contains_key(of))
         })
     };
     sources.iter().filter(|(path, _)| !is_variant(path)).map(|(path, source)| file(path, source, &sources)).collect()

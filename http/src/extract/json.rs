@@ -2,7 +2,7 @@
 
 use super::{FromRequest, body};
 use crate::{IntoResponse, Request, Response, Status};
-use alloc::{format, string::ToString};
+use alloc::format;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
@@ -34,7 +34,7 @@ impl<S, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 Category::Data => Status::UNPROCESSABLE_CONTENT,
                 _ => Status::BAD_REQUEST,
             };
-            (status, format!("the body: {}\n", error.to_string())).into_response()
+            (status, format!("the body: {error}\n")).into_response()
         })
     }
 }

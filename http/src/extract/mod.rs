@@ -106,7 +106,8 @@ impl<S, T: Clone + 'static> FromRequestParts<S> for Extension<T> {
     type Rejection = Response;
 
     fn from_request_parts(request: &Request, _: &S) -> Result<Extension<T>, Response> {
-        let missing = || Response::text(Status::INTERNAL_SERVER_ERROR, "the server lacks a middleware for this route\n");
+        let missing =
+            || Response::text(Status::INTERNAL_SERVER_ERROR, "the server lacks a middleware for this route\n");
         request.extension().cloned().map(Extension).ok_or_else(missing)
     }
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{Request, Response, Status, percent, request::Params};
 use serde::{
     de::{
-        Deserializer, DeserializeOwned, Visitor,
+        DeserializeOwned, Deserializer, Visitor,
         value::{MapDeserializer, SeqDeserializer},
     },
     forward_to_deserialize_any,

@@ -8,6 +8,8 @@
 pub(crate) mod class;
 pub(crate) mod framing;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use crate::{Limits, Method, Status};
 use alloc::vec::Vec;
@@ -204,12 +206,7 @@ fn parse_version(input: &[u8]) -> Result<Option<u8>, Refusal> {
 }
 
 /// `*( field-line CRLF ) CRLF`. Returns the end of the head.
-fn parse_fields(
-    input: &[u8],
-    start: usize,
-    parsed: &mut Parsed,
-    limits: &Limits,
-) -> Result<Option<usize>, Refusal> {
+fn parse_fields(input: &[u8], start: usize, parsed: &mut Parsed, limits: &Limits) -> Result<Option<usize>, Refusal> {
     parsed.fields.clear();
     parsed.framing = Framing::default();
     let mut at = start;

@@ -117,7 +117,9 @@ pub(crate) fn not_found() -> Response {
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
         match self {
-            BodyError::TooLarge => Response::text(Status::CONTENT_TOO_LARGE, "the body is longer than this server takes\n"),
+            BodyError::TooLarge => {
+                Response::text(Status::CONTENT_TOO_LARGE, "the body is longer than this server takes\n")
+            }
             BodyError::TimedOut => Response::text(Status::REQUEST_TIMEOUT, "the body did not arrive in time\n"),
             BodyError::Malformed => Response::text(Status::BAD_REQUEST, "the body is not in valid chunks\n"),
             BodyError::Closed => Response::text(Status::BAD_REQUEST, "the body is not complete\n"),

@@ -8,8 +8,8 @@ use crate::{Body, Status};
 use alloc::vec::Vec;
 pub use header::InvalidHeader;
 use header::Lines;
-pub use into::{Html, IntoResponse, Redirect};
 pub(crate) use into::not_found;
+pub use into::{Html, IntoResponse, Redirect};
 
 /// A response: status, header fields and body.
 ///
@@ -65,7 +65,10 @@ impl Response {
     /// The value of the first header field of that name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let ready = Lines(self.ready_lines.as_bytes());
-        ready.chain(Lines(&self.lines)).find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|line| line.1)
+        ready
+            .chain(Lines(&self.lines))
+            .find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|line| line.1)
     }
 
     /// Sets a header field, in place of those of the same name.

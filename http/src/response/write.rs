@@ -1,11 +1,7 @@
 //! Writes the head of a response, and small bodies behind it, as the bytes that are sent.
 
 use super::Response;
-use crate::{
-    Body, Method, Status,
-    chunked, date,
-    parse::Parsed,
-};
+use crate::{Body, Method, Status, chunked, date, parse::Parsed};
 use alloc::vec::Vec;
 use unikernel_rt::time::{Duration, Instant};
 

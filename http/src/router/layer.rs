@@ -1,6 +1,6 @@
 //! Middleware: code around handlers.
 
-use super::{Router, methods::MethodRouter};
+use super::Router;
 use crate::{
     IntoResponse, Request, Response,
     handler::{Endpoint, Reply, SharedEndpoint},
@@ -82,7 +82,7 @@ impl<S: Clone + 'static> Router<S> {
         let layer = middleware.0;
         let mut router = self;
         for route in &mut router.routes {
-            let methods = core::mem::replace(&mut route.methods, MethodRouter::new());
+            let methods = core::mem::take(&mut route.methods);
             route.methods = methods.layered(&layer);
         }
         let fallback = router.fallback.take().unwrap_or_else(|| Rc::new(NotFound));

@@ -100,7 +100,6 @@ impl<S: 'static> MethodRouter<S> {
         self.allowed.set(Allowed(self.allowed.get().0 | other.allowed.get().0));
         Some(())
     }
-
 }
 
 impl<S> MethodRouter<S> {

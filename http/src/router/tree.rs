@@ -229,17 +229,30 @@ mod tests {
         }
         let mut values = [Span::default(); Params::MAX];
         let Some(index) = tree.find(path.as_bytes(), &mut values) else { return "none".into() };
-        let params = all_names[index].iter().zip(values).map(|(name, value)| {
-            format!(" {name}={}", core::str::from_utf8(value.of(path.as_bytes())).unwrap())
-        });
+        let params = all_names[index]
+            .iter()
+            .zip(values)
+            .map(|(name, value)| format!(" {name}={}", core::str::from_utf8(value.of(path.as_bytes())).unwrap()));
         format!("{}{}", patterns[index], params.collect::<String>())
     }
 
     #[test]
     fn paths_and_their_routes() {
         let patterns = [
-            "/", "/a", "/a/", "/a/b", "/a/{x}", "/a/{x}/c", "/a/{x}/d/{y}", "/files/{*path}", "/files/top", "/{any}",
-            "/space bar", "/nest!", "/nest/in", "/nest/{id}/deep!",
+            "/",
+            "/a",
+            "/a/",
+            "/a/b",
+            "/a/{x}",
+            "/a/{x}/c",
+            "/a/{x}/d/{y}",
+            "/files/{*path}",
+            "/files/top",
+            "/{any}",
+            "/space bar",
+            "/nest!",
+            "/nest/in",
+            "/nest/{id}/deep!",
         ];
         for (path, expected) in [
             ("/", "/"),

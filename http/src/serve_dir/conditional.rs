@@ -12,9 +12,11 @@ pub(super) enum Verdict {
 /// The order is that of RFC 9110, 13.2.2. `modified` is in seconds since 1970.
 pub(super) fn judge(head: &Head, etag: &str, modified: u64) -> Verdict {
     // Ordinary requests have no precondition; one look says so.
-    let is_conditional = head.parsed.fields.iter().any(|field| {
-        field.name.len() >= 8 && head.bytes(field.name)[..3].eq_ignore_ascii_case(b"if-")
-    });
+    let is_conditional = head
+        .parsed
+        .fields
+        .iter()
+        .any(|field| field.name.len() >= 8 && head.bytes(field.name)[..3].eq_ignore_ascii_case(b"if-"));
     if !is_conditional {
         return Verdict::Send;
     }

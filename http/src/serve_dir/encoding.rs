@@ -67,8 +67,18 @@ mod tests {
     #[test]
     fn weights() {
         for (text, expected) in [
-            ("1", Some(1000)), ("0", Some(0)), ("0.5", Some(500)), ("0.001", Some(1)), ("1.000", Some(1000)),
-            ("0.", Some(0)), ("1.001", None), ("2", None), ("0.0001", None), (".5", None), ("", None), ("0.x", None),
+            ("1", Some(1000)),
+            ("0", Some(0)),
+            ("0.5", Some(500)),
+            ("0.001", Some(1)),
+            ("1.000", Some(1000)),
+            ("0.", Some(0)),
+            ("1.001", None),
+            ("2", None),
+            ("0.0001", None),
+            (".5", None),
+            ("", None),
+            ("0.x", None),
         ] {
             assert_eq!(thousandths(text.as_bytes()), expected, "{text}");
         }

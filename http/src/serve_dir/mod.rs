@@ -111,7 +111,9 @@ impl ServeDir {
     fn answer(&self, request: &Request) -> Response {
         match request.method() {
             Method::Get | Method::Head => {}
-            Method::Options => return allow(Status::NO_CONTENT, [Method::Get, Method::Head, Method::Options].into_iter()),
+            Method::Options => {
+                return allow(Status::NO_CONTENT, [Method::Get, Method::Head, Method::Options].into_iter());
+            }
             _ => return allow(Status::METHOD_NOT_ALLOWED, [Method::Get, Method::Head, Method::Options].into_iter()),
         }
         let path = request.path_below();
@@ -161,15 +163,15 @@ fn serve_file(file: &'static File, head: &Head) -> Response {
 /// The file or the ranges that are asked for (RFC 9110, 14.2).
 fn send(file: &'static File, variant: &'static Variant, head: &Head) -> Response {
     let ranges = match head.value("range") {
-        Some(value) if head.parsed.method == Method::Get && conditional::allows_range(head, variant.etag, file.modified) => {
+        Some(value)
+            if head.parsed.method == Method::Get && conditional::allows_range(head, variant.etag, file.modified) =>
+        {
             range::parse(value, variant.bytes.len())
         }
         _ => range::Ranges::All,
     };
     match ranges {
-        range::Ranges::All => {
-            Response::with_lines(Status::OK, variant.lines, variant.bytes)
-        }
+        range::Ranges::All => Response::with_lines(Status::OK, variant.lines, variant.bytes),
         range::Ranges::Some(ranges) => range::partial(variant, &ranges),
         range::Ranges::NotSatisfiable => Response::new(Status::RANGE_NOT_SATISFIABLE, Body::empty())
             .with_header("Content-Range", &format!("bytes */{}", variant.bytes.len())),

@@ -1,0 +1,42 @@
+//! The app itself, on a simulated cable, with a client.
+
+use unikernel_net::{Config, Read, Stack, Write};
+use unikernel_rt::sim::{Faults, SimPort, cable};
+
+fn stack(port: SimPort, address: &str) -> Stack {
+    Stack::new(Box::new(port), Config::fixed(address.parse().unwrap()))
+}
+
+/// Starts the app; what it answers to each request, without the date.
+async fn answers(requests: &[&str]) -> Vec<String> {
+    let (left, right) = cable(Faults::NONE);
+    let client = stack(left, "10.0.0.1/24");
+    unikernel_rt::spawn(super::main(stack(right, "10.0.0.2/24")));
+    let mut answers = Vec::new();
+    for request in requests {
+        let mut stream = client.connect("10.0.0.2:80".parse().unwrap()).await.unwrap();
+        let (line, rest) = request.split_once("\r\n").unwrap_or((request, "\r\n"));
+        let head = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+        stream.write_all(format!("{head}{rest}").as_bytes()).await.unwrap();
+        let (mut all, mut piece) = (Vec::new(), [0; 4096]);
+        loop {
+            match stream.read(&mut piece).await.unwrap() {
+                0 => break,
+                len => all.extend_from_slice(&piece[..len]),
+            }
+        }
+        answers.push(String::from_utf8_lossy(&all).into_owned());
+    }
+    answers
+}
+
+#[unikernel_rt::test]
+async fn the_sizes_that_the_benchmark_relies_on() {
+    for (path, length) in [("/hello", 13), ("/", 600), ("/100k.bin", 102_400), ("/10m.bin", 10_485_760)] {
+        let answer = &answers(&[&format!("HEAD {path}")]).await[0];
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
+        assert!(answer.contains(&format!("Content-Length: {length}\r\n")), "{path}: {answer}");
+    }
+    let answer = &answers(&["GET /hello"]).await[0];
+    assert!(answer.contains("Content-Type: text/plain") && answer.ends_with("\r\n\r\nHello, World!"), "{answer}");
+}
