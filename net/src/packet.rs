@@ -175,10 +175,29 @@ impl Segment {
         be32(frame, self.tcp + 8)
     }
 
+    /// Neither data nor anything but ACK.
+    pub(crate) fn is_bare_acknowledgement(&self, frame: &[u8]) -> bool {
+        self.flags & (SYN | ACK | RST | FIN) == ACK && self.payload_len(frame) == 0
+    }
+
     /// Whether the peer can take no more.
     #[inline]
     pub(crate) fn closes_window(&self, frame: &[u8]) -> bool {
         be16(frame, self.tcp + 14) == 0
+    }
+
+    /// The same segment with the smallest window that is not closed.
+    ///
+    /// When a peer acknowledges some data and closes its window while more is in flight, smoltcp 0.14 replaces the
+    /// retransmission timer by the probing timer, and stops that one when the window opens: what was lost in between
+    /// is never sent again. Shown an open window it keeps retransmitting, which probes as well as a probe does
+    /// (RFC 9293, 3.8.6.1).
+    #[cold]
+    pub(crate) fn with_window_ajar(&self, frame: &[u8]) -> Frame {
+        let mut ajar = Frame::from_bytes(frame);
+        // Its checksum has been checked, and nobody looks at it again.
+        ajar[self.tcp + 14..self.tcp + 16].copy_from_slice(&1_u16.to_be_bytes());
+        ajar
     }
 
     pub(crate) fn payload_len(&self, frame: &[u8]) -> usize {
@@ -234,6 +253,16 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
+    /// Whether something sent is still in flight after the peer acknowledged up to here.
+    pub(crate) fn awaits_more_than(&self, acknowledgement: u32) -> bool {
+        self.max.is_some_and(|max| after(max, acknowledgement) > 0)
+    }
+
+    /// Whether exactly one thing was sent after `acknowledgement`: the FIN, when there is no data.
+    pub(crate) fn ends_after(&self, acknowledgement: u32) -> bool {
+        self.max == Some(acknowledgement.wrapping_add(1))
+    }
+
     /// Notes a segment and corrects it.
     #[inline]
     fn pass(&mut self, tcp: &mut [u8]) {

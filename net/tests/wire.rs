@@ -284,6 +284,33 @@ async fn a_zero_window_is_probed_and_the_rest_sent_when_it_opens() {
     assert_eq!(all, b"abcdef");
 }
 
+#[unikernel_rt::test]
+async fn what_was_lost_before_the_window_closed_is_sent_again_when_it_opens() {
+    let bench = Bench::default();
+    let stack = bench.stack();
+    let mut listener = stack.listen(80).unwrap();
+    unikernel_rt::spawn(async move {
+        let mut stream = listener.accept().await;
+        stream.read(&mut [0; 100]).await.unwrap();
+        stream.write_all(&[7; 2000]).await.unwrap();
+        stream.read(&mut [0; 100]).await.unwrap();
+    });
+    let ack = bench.open(5000, 80).await;
+    let request = Tcp { window: 5000, data: b"?".to_vec(), ..ack.clone() };
+    let answers = bench.ask_tcp(&request).await;
+    let sent: usize = answers.iter().map(|answer| answer.data.len()).sum();
+    assert_eq!((answers.len(), sent), (4, 2000), "segments of 536 bytes, since the SYN names no size");
+    // All but the first are lost; the first fills the peer's buffer. Then the peer makes room.
+    let second = answers[1].sequence;
+    let next = Tcp { sequence: 1002, acknowledgement: second, ..ack };
+    bench.ask_tcp(&Tcp { window: 0, ..next.clone() }).await;
+    let opened = bench.ask_tcp(&Tcp { window: 3000, ..next }).await;
+    sleep(Duration::from_secs(5)).await;
+    let later = bench.take().await.iter().map(|frame| Tcp::parse(frame).expect("TCP")).collect();
+    let again = [opened, later].concat();
+    assert!(again.iter().any(|answer| answer.sequence == second && answer.data.len() == 536), "{again:?}");
+}
+
 /// With offloads, the device finds the sum of the pseudo header where it shall complete it (virtio 1.2, 5.1.6.2).
 #[unikernel_rt::test]
 async fn the_device_is_asked_to_complete_sums() {

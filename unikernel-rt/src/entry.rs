@@ -244,7 +244,10 @@ mod bare {
             for test in tests {
                 console_line(format_args!("test {} ...", test.name));
                 match (test.run)().await {
-                    Ok(()) => passed += 1,
+                    Ok(()) => {
+                        passed += 1;
+                        console_line(format_args!("test {} ok", test.name));
+                    }
                     Err(error) => {
                         failed += 1;
                         console_line(format_args!("test {} failed: {error}", test.name));

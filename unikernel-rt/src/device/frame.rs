@@ -49,6 +49,7 @@ pub enum Checksum {
 
 impl Frame {
     /// An empty frame that can be [resized](Self::resize) up to `capacity` bytes.
+    #[inline]
     pub fn with_capacity(capacity: usize) -> Frame {
         let pooled = match capacity + HEADROOM <= BUFFER_LEN {
             true => with_core(|core| core.frames.borrow_mut().take()),
@@ -67,6 +68,7 @@ impl Frame {
     }
 
     /// How long it can become.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.buffer.len() - HEADROOM
     }
@@ -76,6 +78,7 @@ impl Frame {
     /// # Panics
     ///
     /// `len` is more than its [capacity](Self::capacity).
+    #[inline]
     pub fn resize(&mut self, len: usize) {
         assert!(len <= self.capacity(), "a frame of {len} bytes does not fit its buffer of {}", self.capacity());
         self.len = len;
@@ -83,6 +86,7 @@ impl Frame {
 
     /// The whole buffer, headroom first, and where the frame ends in it.
     #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    #[inline]
     pub(crate) fn buffer_mut(&mut self) -> (&mut [u8], usize) {
         let end = HEADROOM + self.len;
         (&mut self.buffer, end)
@@ -92,12 +96,14 @@ impl Frame {
 impl Deref for Frame {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.buffer[HEADROOM..HEADROOM + self.len]
     }
 }
 
 impl DerefMut for Frame {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[HEADROOM..HEADROOM + self.len]
     }
@@ -110,6 +116,7 @@ impl fmt::Debug for Frame {
 }
 
 impl Drop for Frame {
+    #[inline]
     fn drop(&mut self) {
         if self.buffer.len() == BUFFER_LEN {
             let buffer = core::mem::take(&mut self.buffer);
@@ -123,10 +130,12 @@ impl Drop for Frame {
 pub(crate) struct FramePool(Vec<Box<[u8]>>);
 
 impl FramePool {
+    #[inline]
     fn take(&mut self) -> Option<Box<[u8]>> {
         self.0.pop()
     }
 
+    #[inline]
     fn put(&mut self, buffer: Box<[u8]>) {
         if self.0.len() < POOLED_MAX {
             self.0.push(buffer);

@@ -5,6 +5,7 @@
 
 use std::{
     env, format,
+    os::unix::process::CommandExt,
     process::{Command, exit},
     string::String,
 };
@@ -28,14 +29,10 @@ pub(crate) fn launch(manifest_dir: &str, package: &str) -> ! {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let status = command.arg("--").args(env::args_os().skip(1)).status();
-    match status {
-        Ok(status) => exit(status.code().unwrap_or(1)),
-        Err(error) => {
-            std::eprintln!("cannot start cargo to build the image: {error}; is it on your PATH?");
-            exit(2)
-        }
-    }
+    // Cargo takes this process's place, so that whoever ends it ends the machine.
+    let error = command.arg("--").args(env::args_os().skip(1)).exec();
+    std::eprintln!("cannot start cargo to build the image: {error}; is it on your PATH?");
+    exit(2)
 }
 
 fn check_target() -> Result<(), String> {
