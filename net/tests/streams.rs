@@ -138,6 +138,13 @@ async fn one_frame_in_five_comes_twice() {
     }
 }
 
+/// Three acknowledgements of everything but the FIN once stopped the timer that would have sent it again.
+#[unikernel_rt::test]
+async fn a_fin_is_sent_again_whatever_came_between() {
+    check(Faults { loss: 0, reorder: 0, corrupt: 0, ..bad(200, 1250) }, 50_000).await;
+    check_bad(50, 4090..4110, 30_000).await
+}
+
 #[unikernel_rt::test]
 async fn the_server_ends_first_and_still_reads() {
     let (client, server) = stacks(Faults::NONE);
