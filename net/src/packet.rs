@@ -180,11 +180,6 @@ impl Segment {
         self.flags & (SYN | ACK | RST | FIN) == ACK && self.payload_len(frame) == 0
     }
 
-    /// Neither data nor anything but ACK.
-    pub(crate) fn is_bare_acknowledgement(&self, frame: &[u8]) -> bool {
-        self.flags & (SYN | ACK | RST | FIN) == ACK && self.payload_len(frame) == 0
-    }
-
     /// Whether the peer can take no more.
     #[inline]
     pub(crate) fn closes_window(&self, frame: &[u8]) -> bool {
@@ -261,11 +256,6 @@ impl Sending {
     /// Whether something sent is still in flight after the peer acknowledged up to here.
     pub(crate) fn awaits_more_than(&self, acknowledgement: u32) -> bool {
         self.max.is_some_and(|max| after(max, acknowledgement) > 0)
-    }
-
-    /// Whether exactly one thing was sent after `acknowledgement`: the FIN, when there is no data.
-    pub(crate) fn ends_after(&self, acknowledgement: u32) -> bool {
-        self.max == Some(acknowledgement.wrapping_add(1))
     }
 
     /// Whether exactly one thing was sent after `acknowledgement`: the FIN, when there is no data.

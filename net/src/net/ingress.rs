@@ -186,16 +186,6 @@ fn only_fin_is_missing(flow: &Flow, before: (State, usize, usize), frame: &Frame
         && flow.sending.ends_after(segment.acknowledgement(frame))
 }
 
-/// Whether this says once more that everything arrived but our FIN. Three such acknowledgements make smoltcp 0.14 begin a
-/// fast retransmission, for which it has no data, and it stops the timer that would have sent the FIN again; so
-/// it must not see them.
-fn only_fin_is_missing(flow: &Flow, before: (State, usize, usize), frame: &Frame, segment: &Segment) -> bool {
-    matches!(before.0, State::FinWait1 | State::Closing | State::LastAck)
-        && before.2 == 0
-        && segment.is_bare_acknowledgement(frame)
-        && flow.sending.ends_after(segment.acknowledgement(frame))
-}
-
 /// A packet came another way than the last. A gateway may fail over; but a stranger who does not know the sequence
 /// numbers must not pull a connection to himself, nor a single garbled header lead it astray. So it takes a
 /// packet that TCP accepted to doubt the old way, and another packet to leave it.
