@@ -161,6 +161,17 @@ async fn the_client_is_asked_to_go_on_when_the_body_is_wanted() {
 }
 
 #[unikernel_rt::test]
+async fn the_client_is_asked_to_go_on_when_the_response_is_made_of_its_body() {
+    let (mut client, _) = start(&server());
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").await;
+    assert_eq!(client.read_until("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("abc").await;
+    assert_eq!(next(&mut client).await, "200 abc");
+    client.send(HELLO).await;
+    assert_eq!(next(&mut client).await, "200 Hello, World!");
+}
+
+#[unikernel_rt::test]
 async fn the_client_is_not_asked_when_nobody_wants_the_body() {
     let (mut client, _) = start(&server());
     client.send("POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").await;

@@ -24,7 +24,7 @@ use syn::LitStr;
 /// Cargo notices files that change; files that come or go only with a build script that prints
 /// `cargo::rerun-if-changed=FOLDER`.
 ///
-/// ```ignore
+/// ```text
 /// static SITE: Dir = include_dir!("site");
 /// ```
 #[proc_macro]

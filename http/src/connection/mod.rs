@@ -126,11 +126,17 @@ impl<S: Read + Write> Connection<S> {
     /// Puts the response into `out`; what does not belong there is left.
     fn render(&mut self, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
         *keeps_alive &= !self.shared.is_stopping();
-        if let Some(reader) = &self.reader {
-            *keeps_alive &= reader.can_complete(SKIP_LEN_MAX);
-        }
         if self.out.capacity() == 0 {
             self.out = self.shared.take_spare();
+        }
+        if let Some(reader) = &mut self.reader {
+            if reader.owes_continue && reader.is_wanted() {
+                // The response still has the request's body, and will read it: once the response has begun it is too
+                // late to ask for it (RFC 9110, 10.1.1).
+                reader.owes_continue = false;
+                self.out.extend_from_slice(write::CONTINUE);
+            }
+            *keeps_alive &= reader.can_complete(SKIP_LEN_MAX);
         }
         let mut start = self.shared.start.borrow_mut();
         start.refresh(Instant::now(), unix_time);

@@ -107,6 +107,11 @@ impl Reader {
         }
     }
 
+    /// Whether somebody still has the body.
+    pub(super) fn is_wanted(&self) -> bool {
+        Rc::strong_count(&self.incoming) > 1
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.state == State::Complete
     }

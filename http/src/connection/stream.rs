@@ -87,8 +87,7 @@ impl<S: Read + Write> Connection<S> {
     /// Sends what follows the head.
     pub(super) async fn stream_body(&mut self, rest: Rest) -> Result<(), End> {
         if let Some(reader) = &mut self.reader {
-            // The response has begun, so it is too late for an interim one; the client sends by itself after a while
-            // (RFC 9110, 10.1.1).
+            // The response has begun, so it is too late for an interim one.
             reader.owes_continue = false;
         }
         match rest {

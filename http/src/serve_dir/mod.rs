@@ -76,7 +76,7 @@ impl Dir {
 ///
 /// As the route `/files/{*path}` it serves `path`; nested, what is below the prefix.
 ///
-/// ```ignore
+/// ```text
 /// static SITE: Dir = include_dir!("site");
 /// let router = Router::new().fallback(ServeDir::embedded(&SITE));
 /// ```

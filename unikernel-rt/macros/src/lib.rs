@@ -12,7 +12,7 @@ use syn::{Error, FnArg, ItemFn, Result, parse_macro_input, spanned::Spanned};
 /// Every argument's type implements `unikernel_rt::Acquire`; the function returns nothing or a
 /// `unikernel_rt::Result`. When it returns, the machine ends.
 ///
-/// ```ignore
+/// ```text
 /// #[unikernel_rt::main]
 /// async fn main(stack: Stack) -> unikernel_rt::Result { … }
 /// ```
