@@ -45,6 +45,14 @@ pub mod entry;
 #[cfg(not(target_os = "none"))]
 pub mod sim;
 
+/// Waiting for several futures at once, from `futures-util`.
+pub mod future {
+    pub use futures_util::{
+        future::{Either, Fuse, FutureExt, join, join_all, select},
+        join, pin_mut, select_biased,
+    };
+}
+
 pub use args::Args;
 pub use error::{Error, Result};
 pub use machine::{Acquire, Machine};

@@ -60,6 +60,32 @@ async fn the_heap_gives_back_what_it_got() {
 }
 
 #[unikernel_rt::test]
+async fn blocks_keep_what_is_in_them_when_they_grow_and_shrink() {
+    for start in [1, 60, 64, 65, 1000, 1024, 1025, 5000] {
+        let mut bytes: Vec<u8> = (0..start).map(|index| index as u8).collect();
+        for len in [2 * start, start / 2 + 1, 3000, 70, 10] {
+            bytes.truncate(len);
+            bytes.shrink_to_fit();
+            let kept = bytes.len();
+            bytes.reserve_exact(len);
+            assert!(bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8), "{kept} of {start}");
+        }
+    }
+}
+
+#[unikernel_rt::test]
+async fn a_full_heap_takes_small_free_blocks_back() {
+    let total = heap::stats().total;
+    let small: Vec<Vec<u8>> = (0..100_usize).map(|index| vec![0; index * 10]).collect();
+    drop(small);
+    let mut large: Vec<u8> = Vec::new();
+    if cfg!(target_os = "none") {
+        // More than nine tenths of it in one piece, if the memory is in one piece but for the first MiB.
+        assert!(large.try_reserve_exact(total / 10 * 9).is_ok(), "of {total} bytes");
+    }
+}
+
+#[unikernel_rt::test]
 async fn random_numbers_differ() {
     let numbers: Vec<u64> = (0..1000).map(|_| entropy::u64()).collect();
     let mut sorted = numbers.clone();

@@ -41,7 +41,7 @@ pub(super) fn micros_per_tick(micros: u64) -> Result<u64, &'static str> {
     let end = sample(count);
     let pit_ticks = u64::from(start.1.wrapping_sub(end.1));
     // At most 65,536 ticks, so this fits.
-    Ok((pit_ticks * 88 << 32) / TICKS_PER_88_MICROS / (end.0 - start.0).max(1))
+    Ok(((pit_ticks * 88) << 32) / TICKS_PER_88_MICROS / (end.0 - start.0).max(1))
 }
 
 fn count() -> u16 {
