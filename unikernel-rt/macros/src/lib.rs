@@ -100,3 +100,31 @@ fn check_shape(function: &ItemFn, what: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_main(function: &str, expected: &str) {
+        let function = syn::parse_str(function).expect("a function");
+        let error = expand_main(proc_macro2::TokenStream::new(), &function).expect_err("a wrong signature");
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn wrong_signatures_are_explained() {
+        check_main("fn main() {}", "main is an async function: write `async fn`");
+        check_main("async fn main<T>(device: T) {}", "main cannot be generic");
+        check_main("async fn main(self) {}", "`main` is a free function: it has no `self`");
+    }
+
+    #[test]
+    fn wrong_tests_are_explained() {
+        let function = syn::parse_str("async fn name(stack: Stack) {}").expect("a function");
+        let error = expand_test(proc_macro2::TokenStream::new(), &function).expect_err("a test with arguments");
+        assert_eq!(error.to_string(), "a test has no arguments; make what it needs inside it");
+        let function = syn::parse_str("async fn name() {}").expect("a function");
+        let error = expand_test(quote!(arg = 1), &function).expect_err("an unknown argument");
+        assert_eq!(error.to_string(), "write `#[unikernel_rt::test(args = \"key=value\")]`");
+    }
+}

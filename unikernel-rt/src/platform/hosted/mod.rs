@@ -86,12 +86,19 @@ where
     NOW_MICROS.set(0);
     let core = Rc::new(new_core(args));
     CORE.set(Some(core.clone()));
-    // The tasks go before the core they belong to.
+    let running = Running(core);
     let mut root: JoinHandle<F::Output> = crate::spawn(future);
-    let output = run(&core, &mut root);
-    core.executor.clear();
-    CORE.set(None);
-    output.expect("the root task is not aborted")
+    run(&running.0, &mut root).expect("the root task is not aborted")
+}
+
+/// A machine that runs. However it ends, by a panic too, its tasks go before the core they belong to.
+struct Running(Rc<Core>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.executor.clear();
+        CORE.set(None);
+    }
 }
 
 fn run<T: 'static>(core: &Core, root: &mut JoinHandle<T>) -> Option<T> {
