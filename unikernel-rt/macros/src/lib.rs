@@ -103,7 +103,7 @@ fn check_shape(function: &ItemFn, what: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{expand_main, expand_test, quote};
 
     fn check_main(function: &str, expected: &str) {
         let function = syn::parse_str(function).expect("a function");
