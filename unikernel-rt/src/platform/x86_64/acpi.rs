@@ -30,7 +30,9 @@ pub(super) fn read(info: &StartInfo) -> Facts {
             b"APIC" => facts.io_apics = io_apics(table),
             b"FACP" => {
                 super::power::learn(table);
-                facts.dsdt = number(table, 40, 4).and_then(load).unwrap_or_default();
+                // The 64-bit field counts where it is set (ACPI 6.5, 5.2.9).
+                let wide = number(table, 140, 8).filter(|address| *address != 0);
+                facts.dsdt = wide.or_else(|| number(table, 40, 4)).and_then(load).unwrap_or_default();
             }
             _ => {}
         }
@@ -71,8 +73,12 @@ fn root_entries(root: u64) -> Vec<u64> {
 
 /// The whole table at `address`, if its checksum is right.
 fn load(address: u64) -> Option<&'static [u8]> {
+    // Looking first would map the page that null pointers must not find.
+    if address == 0 {
+        return None;
+    }
     let len = number(map(address, HEADER_LEN as u64), 4, 4)?;
-    if address == 0 || len < HEADER_LEN as u64 || len > TABLE_LEN_MAX {
+    if !(HEADER_LEN as u64..=TABLE_LEN_MAX).contains(&len) {
         return None;
     }
     let table = map(address, len);

@@ -78,16 +78,27 @@ pub(crate) fn boot_unix_time() -> Duration {
     Duration::from_secs(BOOT_UNIX_SECONDS.load(Ordering::Relaxed))
 }
 
-/// Arranges an interrupt at `deadline`, or never. It may come early; whoever waits looks at the clock.
+/// The moment the timer is set to, in microseconds since boot, until it fires.
+static ARMED: AtomicU64 = AtomicU64::new(NOT_ARMED);
+const NOT_ARMED: u64 = u64::MAX;
+
+/// Arranges an interrupt at `deadline` or before it; whoever waits looks at the clock. A timer that is set to an earlier
+/// moment stays: deadlines that move away with every request then cost nothing.
 pub(super) fn wake_at(deadline: Option<Instant>) {
-    let Some(deadline) = deadline.filter(|deadline| *deadline < Instant::FOREVER) else {
-        return apic::start_timer(0);
+    let Some(deadline) = deadline.filter(|deadline| deadline.as_micros() < ARMED.load(Ordering::Relaxed)) else {
+        return;
     };
+    ARMED.store(deadline.as_micros(), Ordering::Relaxed);
     let micros = deadline.as_micros().saturating_sub(now_micros());
     let per_milli = u64::from(TIMER_TICKS_PER_MILLI.load(Ordering::Relaxed));
     // One tick more than needed: an interrupt just before the deadline would have to be asked for again.
     let ticks = micros.saturating_mul(per_milli) / 1000 + 1;
     apic::start_timer(ticks.min(u32::MAX.into()) as u32);
+}
+
+/// The timer's interrupt came; it is not set any more.
+pub(super) fn timer_fired() {
+    ARMED.store(NOT_ARMED, Ordering::Relaxed);
 }
 
 /// Seconds since 1970 by the battery-backed clock, which hypervisors keep in UTC. `None` where there is none.

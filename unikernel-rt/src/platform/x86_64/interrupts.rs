@@ -4,7 +4,7 @@
 //! executor. A handler marks its vector and returns with interrupts off; the work is done by the task it wakes.
 //! So no code ever runs beside other code, and there are no critical sections.
 
-use super::report;
+use super::{clock, report};
 use core::{
     arch::{asm, global_asm, naked_asm},
     cell::{RefCell, UnsafeCell},
@@ -30,6 +30,8 @@ const VECTOR_COUNT: u8 = 32;
 
 /// The timer's vector.
 pub(super) const VECTOR_TIMER: u8 = VECTOR_FIRST;
+/// Its bit in `__PENDING`.
+const TIMER_BIT: u32 = 1;
 /// What the local APIC delivers when there was nothing to deliver (its low four bits are ones).
 pub(super) const VECTOR_SPURIOUS: u8 = VECTOR_FIRST + VECTOR_COUNT - 1;
 
@@ -269,6 +271,9 @@ pub(super) fn wake_pending() -> bool {
         return false;
     }
     let mut pending = __PENDING.swap(0, Ordering::AcqRel);
+    if pending & TIMER_BIT != 0 {
+        clock::timer_fired();
+    }
     let mut wakers = wakers().borrow_mut();
     while pending != 0 {
         let number = pending.trailing_zeros();
