@@ -54,3 +54,11 @@ fn an_address_may_be_given() {
     let vm = Vm::serving("static-site", "ip=10.0.2.15/24 gw=10.0.2.2");
     assert_eq!(client::get(vm.port, "/").status, 200);
 }
+
+/// A CPU without RDRAND: the random number device is the only source.
+#[test]
+fn randomness_from_the_device_alone() {
+    for machine in ["q35", "microvm", "microvm,acpi=off"] {
+        check(machine, "-cpu qemu64");
+    }
+}

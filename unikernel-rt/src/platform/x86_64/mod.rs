@@ -30,7 +30,7 @@ pub(crate) use seed::seed;
 pub(crate) use serial::console_line;
 
 use super::Core;
-use crate::{Error, Machine, args::BootArgs, entry, time::Instant};
+use crate::{Error, Machine, args::BootArgs, entropy::Generator, entry, time::Instant};
 use core::{
     cell::UnsafeCell,
     sync::atomic::{AtomicBool, Ordering},
@@ -92,11 +92,12 @@ unsafe extern "C" fn start(start_info: u32) -> ! {
     apic::init();
     clock::init().unwrap_or_else(|problem| refuse(problem));
     let facts = acpi::read(&info);
-    let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
     let args = BootArgs::parse(info.command_line().unwrap_or_else(|problem| refuse(problem)));
-    // SAFETY: called once, before anything uses the core.
-    unsafe { *CORE.0.get() = Some(Core::new(seed, args)) };
+    // SAFETY: called once, before anything uses the core. Nothing draws random numbers before the real seed follows.
+    unsafe { *CORE.0.get() = Some(Core::new([0; 32], args)) };
     CORE_READY.store(true, Ordering::Relaxed);
+    let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
+    with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed));
 
     let mut machine = Machine::new();
     virtio::probe(&mut machine, &facts).unwrap_or_else(|error| entry::die(error));

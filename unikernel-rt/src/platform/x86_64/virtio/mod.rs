@@ -1,7 +1,6 @@
 //! virtio devices: found on the PCI bus, on the command line, or in the ACPI tables; reached through the transports of
 //! `virtio-drivers`, driven by asynchronous drivers of our own.
 
-mod hal;
 mod net;
 mod pci_transport;
 mod queue;

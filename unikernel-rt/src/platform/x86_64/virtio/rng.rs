@@ -1,15 +1,23 @@
 //! The random number device (virtio 1.2, 5.4), read once at boot.
 
 use super::{
-    super::{acpi::Facts, pci},
-    PciTransport, VENDOR,
-    hal::VirtioHal,
-    mmio_transport,
+    super::{acpi::Facts, clock::now_micros, pci},
+    PciTransport, VENDOR, mmio_devices, mmio_transport,
+    queue::{Direction, Queue},
 };
-use virtio_drivers::{
-    device::rng::VirtIORng,
-    transport::{DeviceType, Transport},
-};
+use crate::device::Frame;
+use virtio_drivers::transport::{DeviceType, Transport};
+
+/// A device that gives nothing for so long is not waited for.
+const PATIENCE_MICROS: u64 = 1_000_000;
+
+bitflags::bitflags! {
+    /// Feature bits (virtio 1.2, 6): the device has none of its own.
+    #[derive(Clone, Copy, Debug)]
+    struct Features: u64 {
+        const VERSION_1 = 1 << 32;
+    }
+}
 
 /// Mixes bytes of the first random number device into `seed`. False when there is none, or it gives nothing.
 pub(in super::super) fn collect(facts: &Facts, seed: &mut [u8; 32]) -> bool {
@@ -19,27 +27,44 @@ pub(in super::super) fn collect(facts: &Facts, seed: &mut [u8; 32]) -> bool {
     if let Some(transport) = function.and_then(|function| PciTransport::new(function).ok()) {
         return draw(transport, seed);
     }
-    // The command line is not parsed yet, and need not be: a machine that describes devices only there is QEMU's
-    // microvm without ACPI.
-    facts
-        .virtio_mmio()
+    // A malformed description of a device is reported when the devices are set up.
+    let devices = mmio_devices(facts).unwrap_or_default();
+    devices
         .iter()
         .filter_map(mmio_transport)
         .find(|transport| transport.device_type() == DeviceType::EntropySource)
         .is_some_and(|transport| draw(transport, seed))
 }
 
-fn draw(transport: impl Transport, seed: &mut [u8; 32]) -> bool {
-    let Ok(mut device) = VirtIORng::<VirtioHal, _>::new(transport) else { return false };
+fn draw(mut transport: impl Transport, seed: &mut [u8; 32]) -> bool {
+    transport.begin_init(Features::all());
+    let Some(mut queue) = Queue::new(&mut transport, 0, Direction::Receive, 0) else { return false };
+    transport.finish_init();
+    let deadline = now_micros() + PATIENCE_MICROS;
     let mut filled = 0;
     while filled < seed.len() {
-        let mut bytes = [0; 32];
+        let mut frame = Frame::with_capacity(seed.len());
+        frame.resize(seed.len());
+        if queue.push(frame).is_err() {
+            return false;
+        }
+        queue.announce(&mut transport);
+        while !queue.is_ready() {
+            if now_micros() > deadline {
+                // The device still has the buffer, and may write to it at any time.
+                core::mem::forget(queue);
+                return false;
+            }
+        }
         // The device may give fewer bytes than asked for, but at least one.
-        let Ok(len @ 1..) = device.request_entropy(&mut bytes) else { return false };
-        for (seed, byte) in seed[filled..].iter_mut().zip(&bytes[..len.min(32)]) {
+        let Ok(Some(bytes)) = queue.pop() else { return false };
+        if bytes.is_empty() {
+            return false;
+        }
+        for (seed, byte) in seed[filled..].iter_mut().zip(bytes.iter()) {
             *seed ^= byte;
         }
-        filled += len;
+        filled += bytes.len();
     }
     true
 }
