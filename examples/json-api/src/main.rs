@@ -24,18 +24,10 @@ async fn write(State(notes): State<Notes>, Path(id): Path<u32>, Json(text): Json
     if old.is_some() { Status::NO_CONTENT } else { Status::CREATED }
 }
 
-async fn remove(State(notes): State<Notes>, Path(id): Path<u32>) -> Option<Status> {
-    notes.borrow_mut().remove(&id).map(|_| Status::NO_CONTENT)
-}
-
-fn router() -> Router {
-    let note = get(read).put(write).delete(remove);
-    Router::new().route("/notes", get(list)).route("/notes/{id}", note).with_state(Notes::default())
-}
-
 #[unikernel_rt::main]
 async fn main(stack: Stack) -> unikernel_rt::Result {
-    serve(stack.listen(8080)?, router()).await
+    let router = Router::new().route("/notes", get(list)).route("/notes/{id}", get(read).put(write));
+    serve(stack.listen(8080)?, router.with_state(Notes::default())).await
 }
 
 #[cfg(test)]
