@@ -74,18 +74,6 @@ async fn blocks_keep_what_is_in_them_when_they_grow_and_shrink() {
 }
 
 #[unikernel_rt::test]
-async fn a_full_heap_takes_small_free_blocks_back() {
-    let total = heap::stats().total;
-    let small: Vec<Vec<u8>> = (0..100_usize).map(|index| vec![0; index * 10]).collect();
-    drop(small);
-    let mut large: Vec<u8> = Vec::new();
-    if cfg!(target_os = "none") {
-        // More than nine tenths of it in one piece, if the memory is in one piece but for the first MiB.
-        assert!(large.try_reserve_exact(total / 10 * 9).is_ok(), "of {total} bytes");
-    }
-}
-
-#[unikernel_rt::test]
 async fn random_numbers_differ() {
     let numbers: Vec<u64> = (0..1000).map(|_| entropy::u64()).collect();
     let mut sorted = numbers.clone();

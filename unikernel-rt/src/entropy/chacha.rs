@@ -1,5 +1,5 @@
-//! The ChaCha20 block function (RFC 8439, 2.3). Written out because the generator needs nothing else of the cipher, and
-//! the vector code of the usual crates does not build for this target and is ten times as large.
+//! The ChaCha20 block function (RFC 8439, 2.3). Written out because the generator needs nothing else of the cipher:
+//! with `rand_chacha` an image was 8 KB larger.
 
 pub(super) const KEY_LEN: usize = 32;
 pub(super) const BLOCK_LEN: usize = 64;

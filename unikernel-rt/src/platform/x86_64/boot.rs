@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 
 /// The stack of the executor and of every task while it is polled. Futures live on the heap, so this holds only
-/// the deepest chain of calls; a debug build of a JSON handler used 30 KiB.
+/// the deepest chain of calls, with room for debug builds; a guard page reports what is deeper.
 const STACK_LEN: usize = 128 * 1024;
 
 /// Selector of the 64-bit code segment in the table below; the runtime's own table has it at the same place.

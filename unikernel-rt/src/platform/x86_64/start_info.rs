@@ -90,6 +90,7 @@ impl StartInfo {
 
     /// The command line; an error where it is not text.
     pub(super) fn command_line(&self) -> Result<&str, &'static str> {
-        core::str::from_utf8(&self.command_line[..self.command_line_len]).map_err(|_| "the command line is not UTF-8")
+        core::str::from_utf8(&self.command_line[..self.command_line_len])
+            .map_err(|_| "the command line is not UTF-8; write its arguments in UTF-8")
     }
 }

@@ -89,7 +89,7 @@ impl<T: Transport> VirtioNet<T> {
         let header_len = if modern { header::LEN } else { header::LEN_LEGACY };
         let mut queue = |number, direction| {
             let queue = Queue::new(&mut transport, number, direction, header_len);
-            queue.ok_or_else(|| problem(format!("its queue {number} is missing, or there is too little memory")))
+            queue.ok_or_else(|| problem(format!("its queue {number} could not be set up: check its queue sizes (powers of two), or give the machine more memory with -m")))
         };
         let receive = queue(QUEUE_RECEIVE, Direction::Receive)?;
         let transmit = queue(QUEUE_TRANSMIT, Direction::Transmit)?;

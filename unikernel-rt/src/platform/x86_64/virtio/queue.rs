@@ -2,8 +2,8 @@
 //! them.
 //!
 //! `virtio-drivers` has a general one. A frame passes this code twice, so it is worth having one that does just what a
-//! network queue needs: no chains, no shadow table, one index write and one doorbell for a batch. In the table of guest
-//! instructions it is a tenth of a request cheaper.
+//! network queue needs: no chains, no shadow table, one index write and one doorbell for a batch. When it replaced the
+//! general one, a request went from 6,790 to 6,330 guest instructions.
 
 use super::super::memory;
 use crate::device::{Frame, HEADROOM};
