@@ -1,0 +1,127 @@
+//! A byte ring that grows: memory comes with the first byte and doubles as bytes come.
+
+use alloc::{boxed::Box, vec};
+
+/// What a ring starts with, in bytes: a request and its answer, or two full segments.
+pub(super) const RING_LEN_MIN: usize = 4096;
+
+/// Bytes in order. Bytes may also be stored ahead of the end, and count once [`extend`](Ring::extend) reaches them.
+#[derive(Default)]
+pub(super) struct Ring {
+    /// Empty, or a power of two long.
+    buffer: Box<[u8]>,
+    head: u32,
+    len: u32,
+}
+
+impl Ring {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Stores `bytes`, `ahead` bytes after the end. They do not count yet.
+    #[inline]
+    pub(super) fn put(&mut self, ahead: usize, bytes: &[u8]) {
+        let at = self.len() + ahead;
+        if at + bytes.len() > self.buffer.len() {
+            self.grow(at + bytes.len());
+        }
+        let start = self.place(at);
+        let tail = self.buffer.len() - start;
+        if bytes.len() <= tail {
+            self.buffer[start..start + bytes.len()].copy_from_slice(bytes);
+        } else {
+            self.buffer[start..].copy_from_slice(&bytes[..tail]);
+            self.buffer[..bytes.len() - tail].copy_from_slice(&bytes[tail..]);
+        }
+    }
+
+    /// Counts `len` further bytes, which [`put`](Self::put) has stored.
+    #[inline]
+    pub(super) fn extend(&mut self, len: usize) {
+        debug_assert!(self.len() + len <= self.buffer.len());
+        self.len += len as u32;
+    }
+
+    /// Appends.
+    #[inline]
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.put(0, bytes);
+        self.extend(bytes.len());
+    }
+
+    /// Copies the bytes from `offset` on into `into`, all of it.
+    #[inline]
+    pub(super) fn copy(&self, offset: usize, into: &mut [u8]) {
+        assert!(offset + into.len() <= self.len(), "the ring does not hold these bytes");
+        if into.is_empty() {
+            return;
+        }
+        let start = self.place(offset);
+        let tail = self.buffer.len() - start;
+        if into.len() <= tail {
+            into.copy_from_slice(&self.buffer[start..start + into.len()]);
+        } else {
+            let (first, second) = into.split_at_mut(tail);
+            first.copy_from_slice(&self.buffer[start..]);
+            second.copy_from_slice(&self.buffer[..second.len()]);
+        }
+    }
+
+    /// The first bytes that lie in one piece; all of them unless the ring wraps.
+    #[inline]
+    pub(super) fn front(&self) -> &[u8] {
+        let start = self.head as usize;
+        let end = (start + self.len()).min(self.buffer.len());
+        &self.buffer[start..end]
+    }
+
+    /// Drops the first `len` bytes.
+    #[inline]
+    pub(super) fn consume(&mut self, len: usize) {
+        assert!(len <= self.len(), "the ring does not hold so many bytes");
+        self.len -= len as u32;
+        self.head = if self.buffer.is_empty() { 0 } else { self.place(len) as u32 };
+    }
+
+    /// Starts again at the front of the memory. Only when empty, and nothing is stored ahead.
+    #[inline]
+    pub(super) fn rewind(&mut self) {
+        debug_assert!(self.is_empty());
+        self.head = 0;
+    }
+
+    /// Gives the memory back. Only when empty, and nothing is stored ahead.
+    pub(super) fn release(&mut self) {
+        debug_assert!(self.is_empty());
+        *self = Ring::default();
+    }
+
+    #[inline]
+    fn place(&self, offset: usize) -> usize {
+        (self.head as usize + offset) & (self.buffer.len() - 1)
+    }
+
+    /// Moves to memory for `needed` bytes. All of the old memory moves, as bytes may be stored ahead of the end.
+    #[cold]
+    fn grow(&mut self, needed: usize) {
+        let mut larger = vec![0; needed.next_power_of_two().max(RING_LEN_MIN)].into_boxed_slice();
+        let head = self.head as usize;
+        let tail = self.buffer.len() - head;
+        larger[..tail].copy_from_slice(&self.buffer[head..]);
+        larger[tail..tail + head].copy_from_slice(&self.buffer[..head]);
+        self.buffer = larger;
+        self.head = 0;
+    }
+}
