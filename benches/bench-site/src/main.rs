@@ -1,11 +1,15 @@
-//! What the benchmark asks for, on port 80: the ordinary router and the ordinary files.
+//! What the benchmark asks for, on port 80: the ordinary router and the ordinary files, and a place to send to.
 #![cfg_attr(not(test), no_std, no_main)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
-use alloc::collections::BTreeMap;
-use unikernel_http::{Dir, Json, Router, ServeDir, State, get, include_dir, serve};
+mod received;
+
+use alloc::{collections::BTreeMap, format, string::String};
+use futures_util::StreamExt;
+use received::Received;
+use unikernel_http::{Body, BodyError, Dir, Json, Router, ServeDir, State, get, include_dir, post, serve};
 use unikernel_net::Stack;
 
 /// `index.html`, `100k.bin` and `10m.bin`: see `build.rs`.
@@ -13,6 +17,16 @@ static SITE: Dir = include_dir!("$OUT_DIR/site");
 
 async fn hello() -> &'static str {
     "Hello, World!"
+}
+
+/// Takes a body of any length and tells what came.
+async fn upload(mut body: Body) -> Result<String, BodyError> {
+    let mut received = Received::default();
+    while let Some(piece) = body.next().await {
+        let piece = piece?;
+        received.take(&piece);
+    }
+    Ok(format!("{} {:016x}\n", received.len, received.sum()))
 }
 
 /// For the mixed load, after which nothing may be left.
@@ -23,7 +37,7 @@ async fn stats(State(stack): State<Stack>) -> Json<BTreeMap<&'static str, usize>
 
 #[unikernel_rt::main]
 async fn main(stack: Stack) -> unikernel_rt::Result {
-    let router = Router::new().route("/hello", get(hello)).route("/stats", get(stats));
+    let router = Router::new().route("/hello", get(hello)).route("/stats", get(stats)).route("/upload", post(upload));
     let router = router.fallback(ServeDir::embedded(&SITE)).with_state(stack.clone());
     serve(stack.listen(80)?, router).await
 }

@@ -40,3 +40,29 @@ async fn the_sizes_that_the_benchmark_relies_on() {
     let answer = &answers(&["GET /hello"]).await[0];
     assert!(answer.contains("Content-Type: text/plain") && answer.ends_with("\r\n\r\nHello, World!"), "{answer}");
 }
+
+#[test]
+fn a_checksum_does_not_depend_on_the_pieces() {
+    let body: Vec<u8> = (0..10_000u32).map(|index| (index * index >> 7) as u8).collect();
+    let of = |piece_len| {
+        let mut received = super::Received::default();
+        body.chunks(piece_len).for_each(|piece| received.take(piece));
+        received
+    };
+    for piece_len in [1, 2, 250, 251, 252, 1460, 9_999] {
+        assert_eq!(of(piece_len), of(body.len()), "{piece_len}");
+    }
+    let mut another = super::Received::default();
+    another.take(&[&body[1460..2920], &body[..1460], &body[2920..]].concat());
+    assert_ne!(another.sum(), of(body.len()).sum(), "pieces that changed places");
+}
+
+#[unikernel_rt::test]
+async fn a_body_that_is_sent_is_counted() {
+    let body = "0123456789".repeat(1_000);
+    let mut received = super::Received::default();
+    received.take(body.as_bytes());
+    let want = format!("\r\n\r\n{} {:016x}\n", body.len(), received.sum());
+    let answer = &answers(&[&format!("POST /upload\r\nContent-Length: {}\r\n\r\n{body}", body.len())]).await[0];
+    assert!(answer.ends_with(&want), "{answer} is not {want}");
+}
