@@ -49,12 +49,16 @@ mod stack;
 mod stats;
 mod stream;
 
+#[allow(dead_code, unused_imports, reason = "the stack's task does not use it yet")]
+mod address;
 mod checksum;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the stack asks it once it has UDP"))]
 mod dns;
 mod engine;
 mod flow;
 mod flow_map;
+#[allow(dead_code, unused_imports, reason = "the stack's task does not use it yet")]
+mod neighbor;
 mod net;
 mod packet;
 #[cfg_attr(not(test), expect(dead_code, reason = "the stack races addresses once it looks up names"))]

@@ -1,0 +1,20 @@
+//! The addresses of one network port: where they come from, what is known around them, and which of them a packet
+//! uses.
+//!
+//! Everything here is a state machine without a clock or a device: packets and a [`Turn`] go in, complete Ethernet
+//! frames come out. [`Addresses`] is what is configured now; the machines change it.
+
+pub(crate) mod cidr6;
+pub(crate) mod dhcp4;
+mod domains;
+pub(crate) mod limits;
+pub(crate) mod packet;
+pub(crate) mod table;
+pub(crate) mod turn;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use cidr6::Ipv6Cidr;
+pub(crate) use table::{Address6, Addresses, Route, State6};
+pub(crate) use turn::Turn;

@@ -1,0 +1,175 @@
+//! What is configured for a port now. The stack asks it for every packet; the machines write it.
+
+use super::{Ipv6Cidr, limits::SERVERS_MAX};
+use crate::config::Ipv4Cidr;
+use alloc::{string::String, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The addresses of a port, the ways out, and what servers said about the network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Addresses {
+    pub(crate) v4: Option<Ipv4Cidr>,
+    /// All of them, usable or not.
+    pub(crate) v6: Vec<Address6>,
+    /// Longest prefix first, then in order of preference.
+    pub(crate) routes: Vec<Route>,
+    /// Groups that packets are taken for: what the user joined, and what belongs to our addresses.
+    pub(crate) groups: Vec<IpAddr>,
+    pub(crate) dns: Vec<IpAddr>,
+    /// Domains to complete short names with, in order.
+    pub(crate) search: Vec<String>,
+    pub(crate) ntp: Vec<IpAddr>,
+    /// What the network says its MTU is, where it says so: for both families, for IPv6 only.
+    pub(crate) mtu: Option<u16>,
+    /// See `mtu`.
+    pub(crate) mtu6: Option<u16>,
+    /// The hop limit routers ask for.
+    pub(crate) hop_limit: Option<u8>,
+}
+
+/// An IPv6 address of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address6 {
+    pub(crate) cidr: Ipv6Cidr,
+    pub(crate) state: State6,
+}
+
+/// What an IPv6 address may be used for (RFC 4862, section 2; RFC 4429).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State6 {
+    /// Not before it is known that nobody else has it.
+    Tentative,
+    /// Nobody else seems to have it; it is used where that does no harm if somebody has.
+    Optimistic,
+    Preferred,
+    /// For what began with it.
+    Deprecated,
+}
+
+/// Where packets to a network go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    prefix: IpAddr,
+    len: u8,
+    /// The router; none when the network is on the link.
+    pub(crate) via: Option<IpAddr>,
+}
+
+impl Route {
+    /// `None` for a prefix that is too long or a router of the other family.
+    pub(crate) fn new(prefix: IpAddr, len: u8, via: Option<IpAddr>) -> Option<Route> {
+        let bits = if prefix.is_ipv4() { 32 } else { 128 };
+        let same = via.is_none_or(|via| via.is_ipv4() == prefix.is_ipv4());
+        (len <= bits && same).then_some(Route { prefix, len, via })
+    }
+
+    /// The way to everything.
+    pub(crate) fn default_via(router: IpAddr) -> Route {
+        let prefix = match router {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Route { prefix, len: 0, via: Some(router) }
+    }
+
+    #[inline]
+    pub(crate) fn covers(&self, address: IpAddr) -> bool {
+        match (self.prefix, address) {
+            (IpAddr::V4(prefix), IpAddr::V4(address)) => {
+                let differ = prefix.to_bits() ^ address.to_bits();
+                differ.checked_shr(32 - u32::from(self.len)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(prefix), IpAddr::V6(address)) => {
+                let differ = prefix.to_bits() ^ address.to_bits();
+                differ.checked_shr(128 - u32::from(self.len)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Addresses {
+    /// Whether a packet to this unicast address is for us.
+    #[inline]
+    pub(crate) fn is_ours(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.v4.is_some_and(|own| own.address() == address),
+            IpAddr::V6(address) => self.usable6().any(|own| own.cidr.address() == address),
+        }
+    }
+
+    /// Whether a packet to this address is for us, groups and broadcasts included.
+    pub(crate) fn accepts(&self, address: IpAddr) -> bool {
+        self.is_ours(address) || self.is_broadcast(address) || self.groups.contains(&address)
+    }
+
+    /// Whether this is everybody's address on the link, in IPv4.
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else { return false };
+        address.is_broadcast() || self.v4.is_some_and(|own| own.broadcast() == Some(address))
+    }
+
+    /// The address that packets to `destination` come from; `None` when there is none of that family.
+    #[inline]
+    pub(crate) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        match destination {
+            IpAddr::V4(_) => self.v4.map(|own| own.address().into()),
+            IpAddr::V6(destination) => self.source6(destination).map(IpAddr::V6),
+        }
+    }
+
+    fn source6(&self, destination: Ipv6Addr) -> Option<Ipv6Addr> {
+        self.usable6().next().map(|own| own.cidr.address()).filter(|_| !destination.is_unspecified())
+    }
+
+    /// Who gets a packet to `destination` next: itself, or a router. `None`: there is no way.
+    #[inline]
+    pub(crate) fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
+        // The network of our own address comes first in most tables; this saves the walk.
+        if let (IpAddr::V4(v4), Some(own)) = (destination, self.v4)
+            && self.routes.first().is_none_or(|route| route.len <= own.prefix_len())
+            && own.contains(v4)
+        {
+            return Some(destination);
+        }
+        self.routed(destination)
+    }
+
+    fn routed(&self, destination: IpAddr) -> Option<IpAddr> {
+        if destination.is_multicast() || self.is_broadcast(destination) {
+            return Some(destination);
+        }
+        let route = self.routes.iter().find(|route| route.covers(destination))?;
+        Some(route.via.unwrap_or(destination))
+    }
+
+    /// Adds a route, behind those with the same prefix length.
+    pub(crate) fn add_route(&mut self, route: Route) {
+        if self.routes.len() < super::limits::ROUTES_MAX * 2 && !self.routes.contains(&route) {
+            let place = self.routes.partition_point(|known| known.len >= route.len);
+            self.routes.insert(place, route);
+        }
+    }
+
+    /// The routers of all routes.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        self.routes.iter().filter_map(|route| route.via)
+    }
+
+    pub(crate) fn usable6(&self) -> impl Iterator<Item = &Address6> {
+        self.v6.iter().filter(|own| own.state != State6::Tentative)
+    }
+
+    pub(crate) fn state6(&self, address: Ipv6Addr) -> Option<State6> {
+        self.v6.iter().find(|own| own.cidr.address() == address).map(|own| own.state)
+    }
+}
+
+/// Adds what is new, up to [`SERVERS_MAX`].
+pub(crate) fn add_servers(servers: &mut Vec<IpAddr>, more: impl IntoIterator<Item = IpAddr>) {
+    for server in more {
+        if servers.len() < SERVERS_MAX && !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+}
