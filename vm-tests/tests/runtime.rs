@@ -10,7 +10,7 @@ use unikernel_rt::{
     entropy, heap, spawn, spawn_supervised,
     sync::channel,
     task::{Panicked, yield_now},
-    time::{Duration, Instant, sleep, timeout, unix_time},
+    time::{Duration, Instant, set_unix_time, sleep, timeout, unix_time},
 };
 
 unikernel_rt::test_harness!();
@@ -88,6 +88,15 @@ async fn random_numbers_differ() {
 async fn the_wall_clock_is_set() {
     // 2026-01-01 to 2100-01-01.
     assert!((1_767_225_600..4_102_444_800).contains(&unix_time().as_secs()), "{:?}", unix_time());
+}
+
+#[unikernel_rt::test]
+async fn the_wall_clock_steps_and_the_monotonic_clock_does_not() {
+    let (told, start, shown) = (Duration::from_secs(2_000_000_000), Instant::now(), unix_time());
+    set_unix_time(told);
+    assert!((told..told + Duration::from_secs(1)).contains(&unix_time()), "{:?}", unix_time());
+    assert!(start.elapsed() < Duration::from_secs(1));
+    set_unix_time(shown + start.elapsed());
 }
 
 #[unikernel_rt::test]

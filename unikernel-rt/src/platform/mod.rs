@@ -10,13 +10,20 @@ pub(crate) use hosted::*;
 #[cfg(target_os = "none")]
 pub(crate) use x86_64::*;
 
-use crate::{args::BootArgs, device::FramePool, entropy::Generator, executor::Executor, time::TimerQueue};
-use core::cell::RefCell;
+use crate::{
+    args::BootArgs,
+    device::FramePool,
+    entropy::Generator,
+    executor::Executor,
+    time::{TimerQueue, WallClock},
+};
+use core::cell::{Cell, RefCell};
 
 /// Everything that one core has for itself: nothing in it is shared, so nothing in it is locked.
 pub(crate) struct Core {
     pub(crate) executor: Executor,
     pub(crate) timers: RefCell<TimerQueue>,
+    pub(crate) wall: Cell<WallClock>,
     pub(crate) entropy: RefCell<Generator>,
     pub(crate) args: RefCell<BootArgs>,
     pub(crate) frames: RefCell<FramePool>,
@@ -27,6 +34,7 @@ impl Core {
         Core {
             executor: Executor::new(),
             timers: RefCell::default(),
+            wall: Cell::new(WallClock::new(boot_unix_time())),
             entropy: RefCell::new(Generator::new(seed)),
             args: RefCell::new(args),
             frames: RefCell::default(),

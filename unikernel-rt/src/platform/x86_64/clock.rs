@@ -2,10 +2,11 @@
 //!
 //! KVM tells how fast the counter runs; elsewhere it is measured against the 8254 timer, once, at boot.
 
+mod cmos;
 mod kvm;
 mod pit;
 
-use super::{apic, port};
+use super::apic;
 use crate::time::Instant;
 use core::{
     arch::x86_64::_rdtsc,
@@ -52,7 +53,7 @@ pub(super) fn init() -> Result<(), &'static str> {
     let micros = ((u128::from(end.0 - start.0) * u128::from(micros_per_tick)) >> 32) as u64;
     let timer_ticks = u64::from(start.1 - end.1);
     TIMER_TICKS_PER_MILLI.store((timer_ticks * 1000 / micros.max(1)).max(1) as u32, Ordering::Relaxed);
-    BOOT_UNIX_SECONDS.store(cmos_seconds().unwrap_or(0), Ordering::Relaxed);
+    BOOT_UNIX_SECONDS.store(cmos::unix_seconds().unwrap_or(0), Ordering::Relaxed);
     Ok(())
 }
 
@@ -99,58 +100,4 @@ pub(super) fn wake_at(deadline: Option<Instant>) {
 /// The timer's interrupt came; it is not set any more.
 pub(super) fn timer_fired() {
     ARMED.store(NOT_ARMED, Ordering::Relaxed);
-}
-
-/// Seconds since 1970 by the battery-backed clock, which hypervisors keep in UTC. `None` where there is none.
-fn cmos_seconds() -> Option<u64> {
-    // The clock may be ticking over while it is read: two equal readings are a right one.
-    let mut last = cmos_fields();
-    for _ in 0..8 {
-        let fields = cmos_fields();
-        if fields == last {
-            return unix_seconds(fields);
-        }
-        last = fields;
-    }
-    None
-}
-
-/// Second, minute, hour, day, month, year, status B, in the clock's own coding.
-fn cmos_fields() -> [u8; 7] {
-    [0, 2, 4, 7, 8, 9, 11].map(|register: u8| {
-        // SAFETY: the index and data ports of the CMOS memory; 0x80 keeps non-maskable interrupts off.
-        unsafe {
-            port::write(0x70, register | 0x80);
-            port::read(0x71)
-        }
-    })
-}
-
-fn unix_seconds(fields: [u8; 7]) -> Option<u64> {
-    const BINARY: u8 = 1 << 2;
-    const HOURS_24: u8 = 1 << 1;
-    let status = fields[6];
-    let plain = |value: u8| if status & BINARY != 0 { value } else { (value >> 4) * 10 + (value & 15) };
-    let [second, minute, mut hour, day, month, year, _] = fields;
-    let afternoon = status & HOURS_24 == 0 && hour & 0x80 != 0;
-    hour = plain(hour & 0x7f);
-    if status & HOURS_24 == 0 {
-        hour = hour % 12 + if afternoon { 12 } else { 0 };
-    }
-    let (second, minute, day, month) = (plain(second), plain(minute), plain(day), plain(month));
-    // A bus that answers 0xff everywhere is a clock that is not there.
-    let sane = second < 61 && minute < 60 && hour < 24 && (1..=31).contains(&day) && (1..=12).contains(&month);
-    sane.then(|| {
-        let days = days_since_1970(2000 + u64::from(plain(year)), month.into(), day.into());
-        ((days * 24 + u64::from(hour)) * 60 + u64::from(minute)) * 60 + u64::from(second)
-    })
-}
-
-/// Howard Hinnant's algorithm (<https://howardhinnant.github.io/date_algorithms.html>), for years from 2000 on.
-fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
