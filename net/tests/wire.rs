@@ -315,7 +315,7 @@ async fn what_was_lost_before_the_window_closed_is_sent_again_when_it_opens() {
 #[unikernel_rt::test]
 async fn the_device_is_asked_to_complete_sums() {
     let bench = Bench::default();
-    bench.0.borrow_mut().offloads = Offloads { tx_checksum: true, rx_checksum: true };
+    bench.0.borrow_mut().offloads = Offloads { tx_checksum: true, rx_checksum: true, ..Offloads::default() };
     let stack = bench.stack();
     let _listener = stack.listen(80).unwrap();
     let answers = bench.ask(Tcp::syn(5000, 80, 1).frame()).await;
@@ -332,7 +332,7 @@ async fn the_device_is_asked_to_complete_sums() {
 /// What is believed of a received frame, by its mark and the truth of its sum.
 async fn check_received_sum(mark: Checksum, is_right: bool, answered: bool) {
     let bench = Bench::default();
-    bench.0.borrow_mut().offloads = Offloads { tx_checksum: false, rx_checksum: true };
+    bench.0.borrow_mut().offloads = Offloads { rx_checksum: true, ..Offloads::default() };
     let stack = bench.stack();
     let _listener = stack.listen(80).unwrap();
     let mut frame = Tcp::syn(5000, 80, 1).frame();

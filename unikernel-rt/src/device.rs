@@ -5,7 +5,7 @@ mod frame;
 pub(crate) use frame::FramePool;
 #[cfg(target_os = "none")]
 pub(crate) use frame::HEADROOM;
-pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame};
+pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame, Segmentation};
 
 use core::task::{Context, Poll};
 
@@ -45,4 +45,8 @@ pub struct Offloads {
     pub tx_checksum: bool,
     /// It may mark received frames as [`Checksum::Valid`]; the others must be checked.
     pub rx_checksum: bool,
+    /// It cuts TCP over IPv4 into segments, as [`Frame::segmentation`] says. It completes checksums then, too.
+    pub segmentation_v4: bool,
+    /// The same over IPv6.
+    pub segmentation_v6: bool,
 }

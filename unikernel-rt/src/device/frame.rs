@@ -27,6 +27,18 @@ pub struct Frame {
     len: usize,
     /// What is known, or to be done, about the checksum of the TCP or UDP packet inside.
     pub checksum: Checksum,
+    /// To send: the device shall cut the TCP packet inside into segments. It must be marked [`Checksum::Partial`], too.
+    pub segmentation: Option<Segmentation>,
+    /// Received: what did not fit the first buffer. Nearly always there is nothing, so it costs one pointer.
+    #[expect(clippy::box_collection, reason = "frames move by value")]
+    rest: Option<Box<Vec<Frame>>>,
+}
+
+/// How a device cuts a packet into segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmentation {
+    /// Bytes of payload in each but the last.
+    pub size: u16,
 }
 
 /// The state of the checksum in a frame.
@@ -56,7 +68,7 @@ impl Frame {
             false => None,
         };
         let buffer = pooled.unwrap_or_else(|| vec![0; (capacity + HEADROOM).max(BUFFER_LEN)].into_boxed_slice());
-        Frame { buffer, len: 0, checksum: Checksum::Plain }
+        Frame { buffer, len: 0, checksum: Checksum::Plain, segmentation: None, rest: None }
     }
 
     /// A frame with these bytes.
@@ -82,6 +94,18 @@ impl Frame {
     pub fn resize(&mut self, len: usize) {
         assert!(len <= self.capacity(), "a frame of {len} bytes does not fit its buffer of {}", self.capacity());
         self.len = len;
+    }
+
+    /// Further parts of a received packet, in order; each continues where the one before ends.
+    #[inline]
+    pub fn rest(&self) -> &[Frame] {
+        self.rest.as_deref().map_or(&[], |rest| rest)
+    }
+
+    /// Appends a part to a received packet.
+    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    pub(crate) fn push_part(&mut self, part: Frame) {
+        self.rest.get_or_insert_default().push(part);
     }
 
     /// The whole buffer, headroom first, and where the frame ends in it.

@@ -116,6 +116,7 @@ impl<T: Transport> VirtioNet<T> {
             offloads: Offloads {
                 tx_checksum: features.contains(Features::CSUM),
                 rx_checksum: features.contains(Features::GUEST_CSUM),
+                ..Offloads::default()
             },
             header_len,
             awaits_room: false,
