@@ -4,281 +4,300 @@
 //!
 //! | to read | about |
 //! |---|---|
-//! | `mod.rs` | the connection and how it is opened, closed and asked |
+//! | `mod.rs`, `types.rs` | the connection and how it is opened and asked |
 //! | `segment.rs`, `options.rs` | what goes in and out |
-//! | `receive.rs` | a segment arrives: what belongs, what is kept, which window is told |
-//! | `acknowledge.rs`, `sack.rs`, `congestion.rs` | an acknowledgement arrives: round trips, losses, how much may fly |
+//! | `receive.rs`, `holes.rs`, `open.rs` | a segment arrives: what belongs, what is kept, which window is told |
+//! | `acknowledge.rs`, `recovery.rs`, `sack.rs`, `congestion.rs` | an acknowledgement arrives: losses, how much may fly |
 //! | `send.rs` | the next segment to send |
 //! | `timers.rs` | what happens when nothing happens |
-//! | `ring.rs`, `budget.rs` | memory |
+//! | `user.rs` | reading, writing, closing |
+//! | `ring.rs`, `budget.rs`, `tuning.rs` | memory and numbers |
 
+mod acknowledge;
 mod budget;
+mod congestion;
+mod holes;
+mod open;
 mod options;
+mod receive;
+mod recovery;
 mod ring;
+mod sack;
 mod segment;
+mod send;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod tuning;
+mod types;
+mod user;
 
 pub(crate) use budget::Budget;
 pub(crate) use options::{Options, SynOptions};
 pub(crate) use segment::{Outgoing, Payload, Segment, flag};
+pub(crate) use types::{Gone, Info, Opened, Outcome, ReadResult, Settings, State, WriteResult};
 
+use alloc::boxed::Box;
+use holes::Holes;
+use recovery::Recovery;
+use ring::Ring;
+use segment::span;
+use timers::Timer;
+use tuning::{RTO_INITIAL, SEND_INITIAL};
 use unikernel_rt::time::{Duration, Instant};
 
-/// What does not change during a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    /// Payload of the longest segment this side takes: what it announces.
-    pub(crate) mss_in: u16,
-    /// Payload of the longest segment this side can send.
-    pub(crate) mss_out_max: u16,
-    /// The receive window may grow to this, in bytes.
-    pub(crate) window_max: u32,
-    /// The send buffer may grow to this, in bytes.
-    pub(crate) send_max: u32,
-    pub(crate) user_timeout: Option<Duration>,
+/// What [`Tcb::next_segment`] may find to do, as bits of `Tcb::pending`.
+mod pending {
+    /// Data, a FIN, or something to send again.
+    pub(super) const DATA: u8 = 1;
+    /// An acknowledgement, without data if need be.
+    pub(super) const ACK: u8 = 2;
+    /// The SYN or SYN|ACK.
+    pub(super) const SYN: u8 = 4;
+    /// A segment that the peer must answer: an old sequence number and no data.
+    pub(super) const PROBE: u8 = 8;
+    /// A reset for an acknowledgement that answers no SYN of ours.
+    pub(super) const RESET: u8 = 16;
 }
 
-impl Settings {
-    /// The window that a SYN or SYN|ACK tells; those are never scaled.
-    pub(crate) const fn syn_window(&self) -> u16 {
-        todo!()
-    }
+/// A transmission control block: state, numbers, buffers and timers of one connection.
+pub(crate) struct Tcb {
+    state: State,
+    /// Bits of [`pending`].
+    pending: u8,
+    /// Something of what was sent may be lost: `recovery` is in use.
+    lossy: bool,
+    /// Small segments wait while others are unacknowledged (RFC 9293, 3.7.4).
+    nagle: bool,
+    /// The user has closed; a FIN follows the data.
+    fin_queued: bool,
+    /// `snd_nxt` counts our FIN.
+    fin_sent: bool,
+    /// `rcv_nxt` counts the peer's FIN.
+    fin_received: bool,
+    /// A write found no room.
+    write_blocked: bool,
+    /// Both sides selectively acknowledge.
+    sack: bool,
+    /// A round trip is being measured, by `timed_seq` and `timed_at`.
+    timing: bool,
+    /// The tail was probed, and nothing was acknowledged since.
+    tail_probed: bool,
+    /// The next piece of data goes out even if it is small: the persist timer says so.
+    overrides: bool,
+    /// What runs on `timer_at`.
+    timer: Timer,
+    /// Timeouts in a row.
+    backoff: u8,
+    snd_scale: u8,
+    rcv_scale: u8,
+    challenges: u8,
+    /// Payload of a segment to send at most.
+    mss: u16,
+    /// What we announced.
+    mss_in: u16,
+    /// The longest payload received, at least the default MSS: every second segment of this length is acknowledged.
+    mss_seen: u16,
 
-    /// The shift that a SYN tells, so that `window_max` can be told.
-    pub(crate) const fn own_scale(&self) -> u8 {
-        todo!()
-    }
+    /// The oldest unacknowledged sequence number; the first byte of `tx`.
+    snd_una: u32,
+    /// The first never sent. Does not go back.
+    snd_nxt: u32,
+    /// The peer's window from `snd_una` on.
+    snd_wnd: u32,
+    /// The sequence number of the segment that told it.
+    snd_wl1: u32,
+    /// The largest window ever told.
+    snd_wnd_max: u32,
+    /// The next expected; the byte after the last of `rx`.
+    rcv_nxt: u32,
+    /// The right edge of the window told. Does not go back.
+    rcv_edge: u32,
+    /// `rcv_nxt` when we last acknowledged.
+    rcv_acked: u32,
+
+    rx: Ring,
+    tx: Ring,
+    /// `rx` and the window told take so much together at most; a power of two.
+    rcv_limit: u32,
+    /// `tx` takes so much at most; a power of two.
+    snd_limit: u32,
+
+    cwnd: u32,
+    ssthresh: u32,
+    /// Smoothed round trip and its variation, in microseconds; 0: not measured.
+    srtt: u32,
+    rttvar: u32,
+    rto: u32,
+    timed_seq: u32,
+    timed_at: Instant,
+
+    /// No later than the first of the timers but `ack_at`.
+    wake_at: Instant,
+    timer_at: Instant,
+    ack_at: Instant,
+    /// Keep-alive and idle buffers.
+    slow_at: Instant,
+    /// The last acceptable segment.
+    heard_at: Instant,
+
+    /// Out-of-order data, while there is any.
+    holes: Option<Box<Holes>>,
+    /// From the first sign of a loss on.
+    recovery: Option<Box<Recovery>>,
+
+    /// Where the application's reading was at `read_at`.
+    read_seq: u32,
+    read_at: Instant,
+    /// Since when nothing was acknowledged, while `backoff` counts.
+    stalled_at: Instant,
+    user_timeout: Option<Duration>,
+    keep_alive: Option<Duration>,
+    challenged_at: Instant,
+    /// The sequence number of a [`pending::RESET`].
+    reset_seq: u32,
+    window_max: u32,
+    send_max: u32,
+    retransmits: u32,
+    timeouts: u32,
+    gone: Option<Gone>,
 }
-
-/// What a handshake agreed on, as [`Tcb::established`] wants it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Opened {
-    /// Initial sequence number of this side.
-    pub(crate) iss: u32,
-    /// Initial sequence number of the peer.
-    pub(crate) irs: u32,
-    /// The peer's window, in bytes, scaled already.
-    pub(crate) window: u32,
-    /// The peer's MSS option, if its SYN had one.
-    pub(crate) mss: Option<u16>,
-    /// The peer's window scale, if its SYN had one.
-    pub(crate) peer_scale: Option<u8>,
-    /// The scale that our SYN|ACK told: `Settings::own_scale`, or what a cookie remembers; 0 without `peer_scale`.
-    pub(crate) own_scale: u8,
-    /// Both sides said that they can selectively acknowledge.
-    pub(crate) sack: bool,
-    /// How long the handshake took, if nothing was sent twice.
-    pub(crate) rtt: Option<Duration>,
-}
-
-/// RFC 9293, 3.3.2. LISTEN is the caller's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    SynSent,
-    SynReceived,
-    Established,
-    FinWait1,
-    FinWait2,
-    CloseWait,
-    Closing,
-    LastAck,
-    /// The caller keeps its record: [`Tcb::snd_nxt`] and [`Tcb::rcv_nxt`] say what to answer.
-    TimeWait,
-    Closed,
-}
-
-/// Why a connection is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gone {
-    /// The peer reset it; in SYN-SENT that is a refusal.
-    Reset,
-    /// Nothing was acknowledged for the user timeout, or no keep-alive probe was answered.
-    TimedOut,
-    /// This side aborted it, or closed it before it was open.
-    Aborted,
-    /// Both sides have closed and acknowledged.
-    Finished,
-}
-
-/// What a segment or a moment changed for the application.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// There is something to read: data, the end, or an error.
-    pub(crate) readable: bool,
-    /// There is room to write again, or writing fails now.
-    pub(crate) writable: bool,
-    /// The handshake of [`Tcb::connect`] is done.
-    pub(crate) established: bool,
-    /// The state became TIME-WAIT or CLOSED: the caller can let the connection go.
-    pub(crate) closed: bool,
-}
-
-/// What [`Tcb::read`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReadResult {
-    /// So many bytes, not zero (unless the buffer is empty).
-    Data(usize),
-    /// Nothing now; more may come.
-    NotYet,
-    /// The peer's FIN; everything before it was read.
-    Finished,
-    Gone(Gone),
-}
-
-/// What [`Tcb::write`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriteResult {
-    /// So many bytes; 0: full, and [`Outcome::writable`] will say when not.
-    Taken(usize),
-    /// This side has closed.
-    Closed,
-    Gone(Gone),
-}
-
-/// For statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Info {
-    pub(crate) srtt: Option<Duration>,
-    pub(crate) rto: Duration,
-    pub(crate) cwnd: u32,
-    pub(crate) ssthresh: u32,
-    /// Segments sent again, in this connection's life.
-    pub(crate) retransmits: u32,
-    /// Retransmission timeouts.
-    pub(crate) timeouts: u32,
-}
-
-/// A transmission control block.
-pub(crate) struct Tcb {}
 
 impl Tcb {
-    /// Opens actively: SYN-SENT, and the SYN is the next segment.
-    pub(crate) fn connect(settings: &Settings, iss: u32, now: Instant) -> Tcb {
-        todo!()
-    }
-
-    /// A connection whose handshake the caller has done; called when the last ACK arrives. That segment then goes to
-    /// [`on_segment`](Self::on_segment), too, as it may carry data.
-    pub(crate) fn established(settings: &Settings, opened: &Opened, now: Instant) -> Tcb {
-        todo!()
-    }
-
+    #[inline]
     pub(crate) fn state(&self) -> State {
-        todo!()
+        self.state
     }
 
-    /// Why it is closed, in CLOSED and TIME-WAIT.
+    /// Why it is closed; None while it is not.
     pub(crate) fn gone(&self) -> Option<Gone> {
-        todo!()
+        self.gone
     }
 
     /// The next sequence number to send.
     pub(crate) fn snd_nxt(&self) -> u32 {
-        todo!()
+        self.snd_nxt
     }
 
     /// The next sequence number expected.
     pub(crate) fn rcv_nxt(&self) -> u32 {
-        todo!()
-    }
-
-    /// Takes in a segment.
-    pub(crate) fn on_segment(&mut self, segment: &Segment<'_>, now: Instant, budget: &mut Budget) -> Outcome {
-        todo!()
-    }
-
-    /// The next segment that should go out now, with at most `payload_max` bytes of payload (more than one segment's
-    /// when the device splits). Counts as sent; call again until None.
-    pub(crate) fn next_segment(&mut self, payload_max: usize, now: Instant) -> Option<Outgoing> {
-        todo!()
-    }
-
-    /// Copies the payload of `outgoing` to `into`, which has `outgoing.len` bytes.
-    pub(crate) fn copy_payload(&self, outgoing: &Outgoing, into: &mut [u8]) {
-        todo!()
-    }
-
-    /// Does what is due. Harmless when nothing is.
-    pub(crate) fn on_time(&mut self, now: Instant) -> Outcome {
-        todo!()
-    }
-
-    /// When [`on_time`](Self::on_time) wants to be called: no later than the first deadline, possibly earlier. Stays
-    /// the same over many segments, so that the caller's timer need not move.
-    pub(crate) fn next_moment(&self) -> Instant {
-        todo!()
+        self.rcv_nxt
     }
 
     /// Whether [`next_segment`](Self::next_segment) may give something; false is certain.
+    #[inline]
     pub(crate) fn has_output(&self) -> bool {
-        todo!()
-    }
-
-    /// Takes received data.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> ReadResult {
-        todo!()
-    }
-
-    /// Received data, as far as it lies in one piece.
-    pub(crate) fn readable(&self) -> &[u8] {
-        todo!()
-    }
-
-    /// Drops the first `len` bytes of what was received.
-    pub(crate) fn consume(&mut self, len: usize) {
-        todo!()
-    }
-
-    /// Takes data to send.
-    pub(crate) fn write(&mut self, data: &[u8], budget: &mut Budget) -> WriteResult {
-        todo!()
-    }
-
-    /// Bytes written and not acknowledged.
-    pub(crate) fn unacknowledged_len(&self) -> usize {
-        todo!()
-    }
-
-    /// Sends a FIN after what was written. Reading goes on.
-    pub(crate) fn close(&mut self) {
-        todo!()
-    }
-
-    /// Ends the connection at once. Gives the RST that tells the peer, when it has one to tell.
-    pub(crate) fn abort(&mut self) -> Option<Outgoing> {
-        todo!()
-    }
-
-    /// Off by default is Nagle's delay (RFC 9293, 3.7.4): small segments wait while others are unacknowledged.
-    pub(crate) fn set_nodelay(&mut self, nodelay: bool) {
-        todo!()
-    }
-
-    /// Asks the peer for a sign of life after this silence, and three more times; then the connection is dead.
-    pub(crate) fn set_keep_alive(&mut self, interval: Option<Duration>, now: Instant) {
-        todo!()
-    }
-
-    /// How long data may stay unacknowledged (RFC 5482).
-    pub(crate) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
-        todo!()
-    }
-
-    /// The path takes segments of this payload at most.
-    pub(crate) fn on_mtu(&mut self, mss_out_max: u16, now: Instant) {
-        todo!()
+        self.pending != 0
     }
 
     pub(crate) fn info(&self) -> Info {
-        todo!()
+        Info {
+            srtt: (self.srtt > 0).then(|| Duration::from_micros(self.srtt.into())),
+            rto: Duration::from_micros(self.rto.into()),
+            cwnd: self.cwnd,
+            ssthresh: self.ssthresh,
+            retransmits: self.retransmits,
+            timeouts: self.timeouts,
+        }
     }
 
-    /// Frees what an idle connection does not need.
-    pub(crate) fn trim(&mut self, budget: &mut Budget) {
-        todo!()
+    /// A connection in CLOSED with all numbers at their start.
+    fn new(settings: &Settings, iss: u32, now: Instant) -> Tcb {
+        Tcb {
+            state: State::Closed,
+            pending: 0,
+            lossy: false,
+            nagle: false,
+            fin_queued: false,
+            fin_sent: false,
+            fin_received: false,
+            write_blocked: false,
+            sack: false,
+            timing: false,
+            tail_probed: false,
+            overrides: false,
+            timer: Timer::Off,
+            backoff: 0,
+            snd_scale: 0,
+            rcv_scale: 0,
+            challenges: 0,
+            mss: settings.mss_out_max,
+            mss_in: settings.mss_in,
+            mss_seen: tuning::MSS_DEFAULT,
+            snd_una: iss,
+            snd_nxt: iss,
+            snd_wnd: 0,
+            snd_wl1: 0,
+            snd_wnd_max: 0,
+            rcv_nxt: 0,
+            rcv_edge: 0,
+            rcv_acked: 0,
+            rx: Ring::default(),
+            tx: Ring::default(),
+            rcv_limit: tuning::WINDOW_INITIAL,
+            snd_limit: SEND_INITIAL,
+            cwnd: 0,
+            ssthresh: u32::MAX,
+            srtt: 0,
+            rttvar: 0,
+            rto: RTO_INITIAL,
+            timed_seq: 0,
+            timed_at: now,
+            wake_at: Instant::FOREVER,
+            timer_at: Instant::FOREVER,
+            ack_at: Instant::FOREVER,
+            slow_at: Instant::FOREVER,
+            heard_at: now,
+            holes: None,
+            recovery: None,
+            read_seq: 0,
+            read_at: now,
+            stalled_at: now,
+            user_timeout: settings.user_timeout,
+            keep_alive: None,
+            challenged_at: now,
+            reset_seq: 0,
+            window_max: settings.window_max,
+            send_max: settings.send_max,
+            retransmits: 0,
+            timeouts: 0,
+            gone: None,
+        }
     }
 
-    /// Gives everything back to the budget; to be called before the connection is dropped.
-    pub(crate) fn release(&mut self, budget: &mut Budget) {
-        todo!()
+    /// Sequence numbers sent and not acknowledged.
+    #[inline]
+    fn flight(&self) -> u32 {
+        span(self.snd_una, self.snd_nxt)
+    }
+
+    /// Bytes of `tx` never sent.
+    #[inline]
+    fn unsent(&self) -> u32 {
+        if self.fin_sent { 0 } else { self.tx.len() as u32 - self.flight() }
+    }
+
+    /// A FIN is to be sent that never was.
+    #[inline]
+    fn fin_unsent(&self) -> bool {
+        self.fin_queued && !self.fin_sent
+    }
+
+    /// What the peer may still send: the rest of the window told, up to its right edge.
+    #[inline]
+    fn rcv_wnd(&self) -> u32 {
+        span(self.rcv_nxt, self.rcv_edge)
+    }
+
+    /// Ends the connection without a word.
+    fn end(&mut self, gone: Gone) {
+        self.state = State::Closed;
+        self.gone = Some(gone);
+        self.pending = 0;
+        self.stop_timers();
+        self.tx.consume(self.tx.len());
+        self.holes = None;
+        self.recovery = None;
+        self.lossy = false;
     }
 }

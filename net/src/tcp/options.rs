@@ -3,11 +3,10 @@
 //! No timestamps: they take 12 bytes and work in every segment; round trips are measured without them, and
 //! sequence numbers cannot wrap within a segment's life in windows of 4 MiB.
 
+use super::tuning::SCALE_MAX;
+
 /// Blocks sent in one option at most: they leave room for other options beside them.
 pub(super) const BLOCKS_MAX: usize = 3;
-
-/// The largest shift (RFC 7323, 2.3); more counts as this.
-const SCALE_MAX: u8 = 14;
 
 /// Received bytes above a gap: the first, and the one after the last.
 pub(super) type Block = (u32, u32);

@@ -89,3 +89,21 @@ pub(crate) struct Outgoing {
     /// Payload of one segment on the wire: the device splits longer ones.
     pub(crate) segment_len: u16,
 }
+
+/// Bytes from `from` to `to`; sequence numbers wrap (RFC 9293, 3.4).
+#[inline]
+pub(super) fn span(from: u32, to: u32) -> u32 {
+    to.wrapping_sub(from)
+}
+
+/// Whether `a` comes after `b`.
+#[inline]
+pub(super) fn after(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) > 0
+}
+
+/// The later of two.
+#[inline]
+pub(super) fn later(a: u32, b: u32) -> u32 {
+    if after(a, b) { a } else { b }
+}
