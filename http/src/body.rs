@@ -48,7 +48,7 @@ impl Inner {
     }
 
     /// The same, to keep; empty for a body that is not there.
-    fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Inner::Static(bytes) => Bytes::from_static(bytes),
             Inner::Owned(bytes) => bytes.into(),

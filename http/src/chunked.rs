@@ -1,6 +1,7 @@
 //! The chunked transfer coding (RFC 9112, 7.1), strict: what another decoder could read differently is an error.
 
 use crate::parse::class::{self, TOKEN, VALUE};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Extensions and trailers carry nothing this server uses; so much of them per body is read over, then it is an
@@ -17,6 +18,8 @@ pub(crate) struct Decoder {
     size: u64,
     digits: u8,
     overhead: usize,
+    /// The trailer section without its last line, for who wants it.
+    trailers: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,16 @@ pub(crate) enum Piece {
 pub(crate) struct Malformed;
 
 impl Decoder {
+    /// A decoder that keeps the trailer section.
+    pub(crate) fn with_trailers() -> Decoder {
+        Decoder { trailers: Some(Vec::new()), ..Decoder::default() }
+    }
+
+    /// The trailer section as it was sent; at most 16 KiB.
+    pub(crate) fn take_trailers(&mut self) -> Vec<u8> {
+        self.trailers.take().unwrap_or_default()
+    }
+
     /// Looks for the next data in `input`. Not to be called again after [`Piece::End`] or an error.
     pub(crate) fn decode(&mut self, input: &[u8]) -> Result<Piece, Malformed> {
         let mut at = 0;
@@ -66,6 +79,11 @@ impl Decoder {
                 return Ok(Piece::Data(at..at + len as usize));
             }
             self.state = self.step(input[at])?;
+            if let Some(trailers) = &mut self.trailers
+                && matches!(self.state, State::TrailerName | State::TrailerValue | State::TrailerLf | State::Trailer)
+            {
+                keep(trailers, input[at]);
+            }
             at += 1;
             if self.state == State::Done {
                 return Ok(Piece::End(at));
@@ -118,6 +136,14 @@ impl Decoder {
     }
 }
 
+/// The line end after the last chunk's size is no part of the trailers.
+#[cold]
+fn keep(trailers: &mut Vec<u8>, byte: u8) {
+    if !(trailers.is_empty() && byte == b'\n') {
+        trailers.push(byte);
+    }
+}
+
 /// What goes before and after `len` bytes of data: `size CRLF` into `line`; a bare CR LF follows the data.
 pub(crate) fn size_line(len: usize, line: &mut [u8; 18]) -> &[u8] {
     let mut at = line.len() - 2;
@@ -139,7 +165,7 @@ pub(crate) const END: &[u8] = b"0\r\n\r\n";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{format, string::String, vec::Vec};
+    use alloc::{format, string::String};
 
     /// Decodes `input` in pieces of `step` bytes. "data|rest", or "error", or "more".
     fn decode(input: &[u8], step: usize) -> String {
@@ -179,6 +205,23 @@ mod tests {
         check("1\r\na\r\n0\r\nChecksum: abc\r\nB:\r\n\r\nrest", "a|rest");
         check("5\r\nhel", "more");
         check("0\r\n", "more");
+    }
+
+    #[test]
+    fn trailers_are_kept_for_who_wants_them() {
+        let input = b"1\r\na\r\n0;x\r\nChecksum: abc\r\nB:\r\n\r\nrest";
+        for step in 1..=input.len() {
+            let (mut decoder, mut used) = (Decoder::with_trailers(), 0);
+            loop {
+                let piece = &input[used..input.len().min(used + step)];
+                match decoder.decode(piece).unwrap() {
+                    Piece::Data(range) => used += range.end,
+                    Piece::NeedMore => used += piece.len(),
+                    Piece::End(_) => break,
+                }
+            }
+            assert_eq!(decoder.take_trailers(), b"Checksum: abc\r\nB:\r\n", "in steps of {step}");
+        }
     }
 
     #[test]

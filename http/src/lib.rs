@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server (RFC 9110, RFC 9112) for unikernels, over any `embedded_io_async` byte stream.
+//! An HTTP/1.1 server (RFC 9110, RFC 9112) for unikernels, over any `embedded_io_async` byte stream; and a [`client`].
 //!
 //! Handlers have axum's shape: [extractors](extract) in, [`IntoResponse`] out.
 //!
@@ -43,6 +43,7 @@ extern crate std;
 mod body;
 mod buffer;
 mod chunked;
+pub mod client;
 mod connection;
 mod date;
 pub mod extract;

@@ -136,7 +136,8 @@ impl<S: Read + Write> Connection<S> {
                 reader.owes_continue = false;
                 self.out.extend_from_slice(write::CONTINUE);
             }
-            *keeps_alive &= reader.can_complete(SKIP_LEN_MAX);
+            // A response that still has the request's body may read all of it: an echo, or a proxy.
+            *keeps_alive &= reader.is_wanted() || reader.can_complete(SKIP_LEN_MAX);
         }
         let mut start = self.shared.start.borrow_mut();
         start.refresh(Instant::now(), unix_time);

@@ -12,10 +12,10 @@ pub(crate) struct Framing {
     pub(crate) is_chunked: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
-    asks_to_close: bool,
-    asks_to_keep: bool,
+    pub(crate) asks_to_close: bool,
+    pub(crate) asks_to_keep: bool,
     has_host: bool,
-    has_other_coding: bool,
+    pub(crate) has_other_coding: bool,
     has_unknown_expectation: bool,
 }
 
@@ -42,9 +42,9 @@ pub(super) fn note(input: &[u8], field: Field, parsed: &mut Parsed) -> Result<()
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => note_host(value, parsed),
         6 if name.eq_ignore_ascii_case(b"expect") => note_expect(value, parsed),
-        10 if name.eq_ignore_ascii_case(b"connection") => note_connection(value, parsed),
-        14 if name.eq_ignore_ascii_case(b"content-length") => note_content_length(value, parsed),
-        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => note_transfer_encoding(value, parsed),
+        10 if name.eq_ignore_ascii_case(b"connection") => note_connection(value, &mut parsed.framing),
+        14 if name.eq_ignore_ascii_case(b"content-length") => note_content_length(value, &mut parsed.framing),
+        17 if name.eq_ignore_ascii_case(b"transfer-encoding") => note_transfer_encoding(value, &mut parsed.framing),
         _ => Ok(()),
     }
 }
@@ -93,17 +93,17 @@ fn note_expect(value: &[u8], parsed: &mut Parsed) -> Result<(), Refusal> {
 }
 
 /// RFC 9110, 7.6.1; options without a meaning here are ignored.
-fn note_connection(value: &[u8], parsed: &mut Parsed) -> Result<(), Refusal> {
+pub(crate) fn note_connection(value: &[u8], framing: &mut Framing) -> Result<(), Refusal> {
     for option in elements(value) {
-        parsed.framing.asks_to_close |= option.eq_ignore_ascii_case(b"close");
-        parsed.framing.asks_to_keep |= option.eq_ignore_ascii_case(b"keep-alive");
+        framing.asks_to_close |= option.eq_ignore_ascii_case(b"close");
+        framing.asks_to_keep |= option.eq_ignore_ascii_case(b"keep-alive");
     }
     Ok(())
 }
 
 /// RFC 9110, 8.6: digits and nothing else. Repeating it is refused even when the values agree, which the RFC allows.
-fn note_content_length(value: &[u8], parsed: &mut Parsed) -> Result<(), Refusal> {
-    if parsed.framing.content_length.is_some() {
+pub(crate) fn note_content_length(value: &[u8], framing: &mut Framing) -> Result<(), Refusal> {
+    if framing.content_length.is_some() {
         return Err(bad("there are two Content-Length fields"));
     }
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -113,24 +113,24 @@ fn note_content_length(value: &[u8], parsed: &mut Parsed) -> Result<(), Refusal>
         .iter()
         .try_fold(0u64, |length, digit| length.checked_mul(10)?.checked_add((digit - b'0') as u64))
         .ok_or(BODY_TOO_LARGE)?;
-    parsed.framing.content_length = Some(length);
+    framing.content_length = Some(length);
     Ok(())
 }
 
 /// RFC 9112, 6.1: `chunked` comes last and once.
 #[cold]
-fn note_transfer_encoding(value: &[u8], parsed: &mut Parsed) -> Result<(), Refusal> {
+pub(crate) fn note_transfer_encoding(value: &[u8], framing: &mut Framing) -> Result<(), Refusal> {
     for coding in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
         if !class::all(coding, class::TOKEN) {
             return Err(bad("the Transfer-Encoding is not a list of codings"));
         }
-        if parsed.framing.is_chunked {
+        if framing.is_chunked {
             return Err(bad("the transfer coding chunked is not the last one"));
         }
         if coding.eq_ignore_ascii_case(b"chunked") {
-            parsed.framing.is_chunked = true;
+            framing.is_chunked = true;
         } else {
-            parsed.framing.has_other_coding = true;
+            framing.has_other_coding = true;
         }
     }
     Ok(())

@@ -215,47 +215,68 @@ fn parse_fields(input: &[u8], start: usize, parsed: &mut Parsed, limits: &Limits
             at = end;
             continue;
         }
-        let name_end = end_of(TOKEN, input, at);
-        let Some(&byte) = input.get(name_end) else { return Ok(None) };
-        if byte != b':' || name_end == at {
-            return if name_end == at { end_of_fields(input, at) } else { Err(bad(AFTER_NAME)) };
-        }
-        let mut value = name_end + 1;
-        while matches!(input.get(value), Some(b' ' | b'\t')) {
-            value += 1;
-        }
-        let value_end = end_of_value(input, value);
-        match input.get(value_end..) {
-            Some([b'\r', b'\n', ..]) => {}
-            Some([] | [b'\r']) | None => return Ok(None),
-            Some(_) => return Err(bad("a header field holds a control character, or its line ends without CR LF")),
-        }
-        let field = Field { name: Span::new(at, name_end), value: trimmed(input, value, value_end) };
+        let (field, end) = match parse_line(input, at).map_err(bad)? {
+            Line::Field(field, end) => (field, end),
+            Line::Empty(end) => return Ok(Some(end)),
+            Line::Incomplete => return Ok(None),
+        };
         if parsed.fields.len() == limits.fields_max {
             return Err(TOO_MANY_FIELDS);
         }
         framing::note(input, field, parsed)?;
         parsed.fields.push(field);
-        at = value_end + 2;
+        at = end;
     }
+}
+
+/// A line of a header section.
+pub(crate) enum Line {
+    /// A field, and where the next line starts.
+    Field(Field, usize),
+    /// The empty line that ends the section, and where what follows starts.
+    Empty(usize),
+    /// Its end is not there yet.
+    Incomplete,
+}
+
+/// The line at `at`: `field-line CRLF` or `CRLF`. An error says what is wrong with it.
+#[inline(always)]
+pub(crate) fn parse_line(input: &[u8], at: usize) -> Result<Line, &'static str> {
+    let name_end = end_of(TOKEN, input, at);
+    let Some(&byte) = input.get(name_end) else { return Ok(Line::Incomplete) };
+    if byte != b':' || name_end == at {
+        return if name_end == at { end_of_fields(input, at) } else { Err(AFTER_NAME) };
+    }
+    let mut value = name_end + 1;
+    while matches!(input.get(value), Some(b' ' | b'\t')) {
+        value += 1;
+    }
+    let value_end = end_of_value(input, value);
+    match input.get(value_end..) {
+        Some([b'\r', b'\n', ..]) => {}
+        Some([] | [b'\r']) | None => return Ok(Line::Incomplete),
+        Some(_) => return Err("a header field holds a control character, or its line ends without CR LF"),
+    }
+    let field = Field { name: Span::new(at, name_end), value: trimmed(input, value, value_end) };
+    Ok(Line::Field(field, value_end + 2))
 }
 
 const AFTER_NAME: &str = "a header field's name is not followed by a colon at once";
 
 /// An empty line, or a line that is no field: obs-fold, a bare LF, a line without a name (RFC 9112, 5.1, 5.2, 2.2).
 #[cold]
-fn not_a_field(input: &[u8], at: usize) -> Refusal {
+fn not_a_field(input: &[u8], at: usize) -> &'static str {
     match input[at] {
-        b' ' | b'\t' => bad("a header field is continued on a second line; put it on one"),
-        b'\n' => bad("a line ends with LF alone; send CR LF"),
-        _ => bad("a header line does not start with a field name"),
+        b' ' | b'\t' => "a header field is continued on a second line; put it on one",
+        b'\n' => "a line ends with LF alone; send CR LF",
+        _ => "a header line does not start with a field name",
     }
 }
 
-fn end_of_fields(input: &[u8], at: usize) -> Result<Option<usize>, Refusal> {
+fn end_of_fields(input: &[u8], at: usize) -> Result<Line, &'static str> {
     match &input[at..] {
-        [b'\r', b'\n', ..] => Ok(Some(at + 2)),
-        [b'\r'] => Ok(None),
+        [b'\r', b'\n', ..] => Ok(Line::Empty(at + 2)),
+        [b'\r'] => Ok(Line::Incomplete),
         _ => Err(not_a_field(input, at)),
     }
 }

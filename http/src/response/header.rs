@@ -14,7 +14,7 @@ pub enum InvalidHeader {
     Name,
     /// The value holds a control character, or white space at an end (RFC 9110, 5.5).
     Value,
-    /// The server writes this field itself.
+    /// The server, or the client, writes this field itself.
     ServersOwn,
 }
 
@@ -23,32 +23,33 @@ impl fmt::Display for InvalidHeader {
         f.write_str(match self {
             InvalidHeader::Name => "a header name is made of letters, digits and `-`",
             InvalidHeader::Value => "a header value is one line without control characters; encode what it carries",
-            InvalidHeader::ServersOwn => "the server writes this header itself, from the body and the connection",
+            InvalidHeader::ServersOwn => "this header is written from the body and the connection; leave it out",
         })
     }
 }
 
 impl core::error::Error for InvalidHeader {}
 
-pub(super) fn check(name: &str, value: &str) -> Result<(), InvalidHeader> {
+pub(super) fn check(name: &str, value: &[u8]) -> Result<(), InvalidHeader> {
+    check_field(name, value, &SERVERS_OWN)
+}
+
+/// Whether the field can be sent as it is, and is none of those in `own`.
+pub(crate) fn check_field(name: &str, value: &[u8], own: &[&str]) -> Result<(), InvalidHeader> {
     if !class::all(name.as_bytes(), TOKEN) {
         return Err(InvalidHeader::Name);
     }
-    if SERVERS_OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+    if own.iter().any(|own| own.eq_ignore_ascii_case(name)) {
         return Err(InvalidHeader::ServersOwn);
     }
-    let value = value.as_bytes();
     if !value.iter().all(|&byte| class::is(byte, VALUE)) || value.trim_ascii().len() != value.len() {
         return Err(InvalidHeader::Value);
     }
     Ok(())
 }
 
-pub(super) fn push(lines: &mut Vec<u8>, name: &str, value: &str) {
-    push_bytes(lines, name.as_bytes(), value.as_bytes());
-}
-
-pub(super) fn push_bytes(lines: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+/// Appends a line.
+pub(crate) fn push(lines: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     lines.reserve(name.len() + value.len() + 4);
     lines.extend_from_slice(name);
     lines.extend_from_slice(b": ");
@@ -57,7 +58,7 @@ pub(super) fn push_bytes(lines: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// The fields in such text: name and value.
-pub(super) struct Lines<'a>(pub(super) &'a [u8]);
+pub(crate) struct Lines<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
     type Item = (&'a [u8], &'a [u8]);

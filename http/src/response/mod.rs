@@ -1,6 +1,6 @@
 //! Responses: [`Response`], and [`IntoResponse`] for what handlers return.
 
-mod header;
+pub(crate) mod header;
 mod into;
 pub(crate) mod write;
 
@@ -88,10 +88,10 @@ impl Response {
     ///
     /// The name is no token or is one that the server writes itself; the value holds a control character or white
     /// space at an end.
-    pub fn try_set_header(&mut self, name: &str, value: &str) -> Result<(), InvalidHeader> {
-        header::check(name, value)?;
+    pub fn try_set_header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidHeader> {
+        header::check(name, value.as_ref())?;
         self.remove_header(name);
-        header::push(&mut self.lines, name, value);
+        header::push(&mut self.lines, name.as_bytes(), value.as_ref());
         Ok(())
     }
 
@@ -100,9 +100,9 @@ impl Response {
     /// # Errors
     ///
     /// As [`try_set_header`](Self::try_set_header).
-    pub fn try_add_header(&mut self, name: &str, value: &str) -> Result<(), InvalidHeader> {
-        header::check(name, value)?;
-        header::push(&mut self.lines, name, value);
+    pub fn try_add_header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), InvalidHeader> {
+        header::check(name, value.as_ref())?;
+        header::push(&mut self.lines, name.as_bytes(), value.as_ref());
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl Response {
         let mut kept = Vec::new();
         for (known, value) in Lines(self.ready_lines.as_bytes()).chain(Lines(&self.lines)) {
             if !known.eq_ignore_ascii_case(name.as_bytes()) {
-                header::push_bytes(&mut kept, known, value);
+                header::push(&mut kept, known, value);
             }
         }
         (self.ready_lines, self.lines) = ("", kept);
