@@ -2,19 +2,26 @@
 //! uses.
 //!
 //! Everything here is a state machine without a clock or a device: packets and a [`Turn`] go in, complete Ethernet
-//! frames come out. [`Addresses`] is what is configured now; the machines change it.
+//! frames come out. Start with [`Interface`], which joins the machines of a port; [`Addresses`] is what is configured now.
 
 pub(crate) mod cidr6;
+pub(crate) mod conflict;
 pub(crate) mod dhcp4;
 mod domains;
+pub(crate) mod interface;
 pub(crate) mod limits;
 pub(crate) mod packet;
+mod select;
+pub(crate) mod slaac;
 pub(crate) mod table;
+mod timed;
 pub(crate) mod turn;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub(crate) use cidr6::Ipv6Cidr;
+pub(crate) use interface::{Event, Interface, PortConfig, V4, V6};
+pub(crate) use slaac::Ids;
 pub(crate) use table::{Address6, Addresses, Route, State6};
 pub(crate) use turn::Turn;

@@ -22,7 +22,7 @@ use alloc::{
     collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
-pub(crate) use arp::{Arp, Operation};
+pub(crate) use arp::{Arp, Operation, announcement, probe};
 use core::net::{IpAddr, Ipv4Addr};
 use entry::{Entry, State, Step};
 use unikernel_rt::{

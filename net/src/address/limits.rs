@@ -88,3 +88,51 @@ pub const HOSTNAME_LEN_MAX: usize = 63;
 
 /// The text of one domain name (RFC 1035, 2.3.4).
 pub const DOMAIN_LEN_MAX: usize = 253;
+
+/// Default routers remembered; RFC 4861, 6.3.4 asks for two at least. More are ignored, so a flood of advertisements
+/// cannot push out the ones in use.
+pub const ROUTERS_MAX: usize = 8;
+
+/// Networks on the link remembered from advertisements; more are ignored.
+pub const PREFIXES_MAX: usize = 16;
+
+/// Options of one advertisement that are looked at: a real one has some ten.
+pub const ADVERTISEMENT_OPTIONS_MAX: usize = 64;
+
+/// How long to listen for another owner of a new IPv6 address (RFC 4862, 5.1: one question, RetransTimer).
+pub const DUPLICATE_WAIT: Duration = Duration::from_secs(1);
+
+/// Interface identifiers tried after conflicts (RFC 7217, section 7: IDGEN_RETRIES).
+pub const IDS_MAX: u8 = 3;
+
+/// The first pause between solicitations of routers (RFC 4861, section 10: RTR_SOLICITATION_INTERVAL).
+pub const ROUTER_SOLICIT_FIRST: Duration = Duration::from_secs(4);
+
+/// The longest (RFC 7559, section 2: MRT).
+pub const ROUTER_SOLICIT_MAX: Duration = Duration::from_secs(3600);
+
+/// Without proof of its sender an advertisement does not shorten an address's life below this (RFC 4862, 5.5.3).
+pub const LIFETIME_UNPROVEN_MIN: Duration = Duration::from_secs(2 * 3600);
+
+/// The smallest MTU of IPv6 (RFC 8200, section 5).
+pub const MTU6_MIN: u16 = 1280;
+
+/// A router that asks for fewer hops than this is not heard: it would only cut connections off.
+pub const HOP_LIMIT_MIN: u8 = 32;
+
+/// Probes for an IPv4 address that was just configured, and the range of pauses between them (RFC 5227, 1.1:
+/// PROBE_NUM, PROBE_MIN, PROBE_MAX).
+pub const ARP_PROBES: u8 = 3;
+/// See [`ARP_PROBES`].
+pub const ARP_PROBE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+
+/// Announcements after them, and the pause (RFC 5227, 1.1: ANNOUNCE_NUM, ANNOUNCE_INTERVAL).
+pub const ARP_ANNOUNCEMENTS: u8 = 2;
+/// See [`ARP_ANNOUNCEMENTS`].
+pub const ARP_ANNOUNCE_PAUSE: Duration = Duration::from_secs(2);
+
+/// An address is defended once in this time (RFC 5227, 1.1: DEFEND_INTERVAL).
+pub const ARP_DEFEND_PAUSE: Duration = Duration::from_secs(10);
+
+/// News that nobody has taken yet; the oldest goes first.
+pub const EVENTS_MAX: usize = 64;

@@ -1,6 +1,9 @@
 //! What is configured for a port now. The stack asks it for every packet; the machines write it.
 
-use super::{Ipv6Cidr, limits::SERVERS_MAX};
+use super::{
+    Ipv6Cidr,
+    limits::{SEARCH_MAX, SERVERS_MAX},
+};
 use crate::config::Ipv4Cidr;
 use alloc::{string::String, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +15,9 @@ pub(crate) struct Addresses {
     /// All of them, usable or not.
     pub(crate) v6: Vec<Address6>,
     /// Longest prefix first, then in order of preference.
-    pub(crate) routes: Vec<Route>,
+    pub(crate) routes4: Vec<Route>,
+    /// The same for IPv6.
+    pub(crate) routes6: Vec<Route>,
     /// Groups that packets are taken for: what the user joined, and what belongs to our addresses.
     pub(crate) groups: Vec<IpAddr>,
     pub(crate) dns: Vec<IpAddr>,
@@ -119,7 +124,7 @@ impl Addresses {
     }
 
     fn source6(&self, destination: Ipv6Addr) -> Option<Ipv6Addr> {
-        self.usable6().next().map(|own| own.cidr.address()).filter(|_| !destination.is_unspecified())
+        super::select::source(self.usable6(), destination)
     }
 
     /// Who gets a packet to `destination` next: itself, or a router. `None`: there is no way.
@@ -127,7 +132,7 @@ impl Addresses {
     pub(crate) fn next_hop(&self, destination: IpAddr) -> Option<IpAddr> {
         // The network of our own address comes first in most tables; this saves the walk.
         if let (IpAddr::V4(v4), Some(own)) = (destination, self.v4)
-            && self.routes.first().is_none_or(|route| route.len <= own.prefix_len())
+            && self.routes4.first().is_none_or(|route| route.len <= own.prefix_len())
             && own.contains(v4)
         {
             return Some(destination);
@@ -139,21 +144,22 @@ impl Addresses {
         if destination.is_multicast() || self.is_broadcast(destination) {
             return Some(destination);
         }
-        let route = self.routes.iter().find(|route| route.covers(destination))?;
+        let routes = if destination.is_ipv4() { &self.routes4 } else { &self.routes6 };
+        let route = routes.iter().find(|route| route.covers(destination))?;
         Some(route.via.unwrap_or(destination))
     }
 
-    /// Adds a route, behind those with the same prefix length.
-    pub(crate) fn add_route(&mut self, route: Route) {
-        if self.routes.len() < super::limits::ROUTES_MAX * 2 && !self.routes.contains(&route) {
-            let place = self.routes.partition_point(|known| known.len >= route.len);
-            self.routes.insert(place, route);
+    /// Puts the routes in their order; of those with the same prefix, the first added is preferred.
+    pub(crate) fn sort_routes(&mut self) {
+        for routes in [&mut self.routes4, &mut self.routes6] {
+            routes.sort_by_key(|route| core::cmp::Reverse(route.len));
+            routes.dedup();
         }
     }
 
     /// The routers of all routes.
     pub(crate) fn gateways(&self) -> impl Iterator<Item = IpAddr> {
-        self.routes.iter().filter_map(|route| route.via)
+        self.routes4.iter().chain(&self.routes6).filter_map(|route| route.via)
     }
 
     pub(crate) fn usable6(&self) -> impl Iterator<Item = &Address6> {
@@ -171,5 +177,12 @@ pub(crate) fn add_servers(servers: &mut Vec<IpAddr>, more: impl IntoIterator<Ite
         if servers.len() < SERVERS_MAX && !servers.contains(&server) {
             servers.push(server);
         }
+    }
+}
+
+/// Adds a domain that is new, up to [`SEARCH_MAX`].
+pub(crate) fn add_search(search: &mut Vec<String>, name: &String) {
+    if search.len() < SEARCH_MAX && !search.contains(name) {
+        search.push(name.clone());
     }
 }

@@ -56,9 +56,18 @@ impl Arp {
     }
 }
 
-/// Asks everybody, or one Ethernet address, who has `ip`. From 0.0.0.0 it is a probe (RFC 5227, 1.1), for our own
-/// address an announcement.
-pub(crate) fn request(mac: Mac, source: Ipv4Addr, ip: Ipv4Addr, to: Option<Mac>) -> Frame {
+/// Asks everybody whether somebody has `ip`, without claiming it (RFC 5227, 1.1).
+pub(crate) fn probe(mac: Mac, ip: Ipv4Addr) -> Frame {
+    request(mac, Ipv4Addr::UNSPECIFIED, ip, None)
+}
+
+/// Tells everybody that `ip` is ours (RFC 5227, 1.1).
+pub(crate) fn announcement(mac: Mac, ip: Ipv4Addr) -> Frame {
+    request(mac, ip, ip, None)
+}
+
+/// Asks everybody, or one Ethernet address, who has `ip`.
+pub(super) fn request(mac: Mac, source: Ipv4Addr, ip: Ipv4Addr, to: Option<Mac>) -> Frame {
     let target = (to.unwrap_or([0; 6]), ip);
     Arp { operation: ArpOperation::Request, sender: (mac, source), target }.frame(to.unwrap_or(BROADCAST))
 }

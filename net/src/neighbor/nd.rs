@@ -3,11 +3,12 @@
 use super::Neighbors;
 use crate::address::{
     Addresses, State6, Turn,
-    packet::{Mac, Path, group_mac6, icmp6, is_host},
+    packet::{ETHERNET_LEN, IPV6_LEN, Mac, PROTOCOL_ICMP6, Path, TYPE_IPV6, group_mac6, icmp6, is_host, sum6},
 };
 use core::net::{IpAddr, Ipv6Addr};
 use unikernel_rt::device::Frame;
 
+pub(crate) const ROUTER_ADVERTISEMENT: u8 = 134;
 pub(crate) const SOLICITATION: u8 = 135;
 pub(crate) const ADVERTISEMENT: u8 = 136;
 
@@ -31,14 +32,44 @@ pub(crate) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]))
 }
 
-/// A received message of neighbour discovery: its addresses, and its bytes from the ICMPv6 header on. Hop limit and
-/// checksum are right.
+/// A received ICMPv6 message: its addresses, and its bytes from the ICMPv6 header on. Its checksum is right.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     pub(crate) from: Mac,
     pub(crate) source: Ipv6Addr,
     pub(crate) destination: Ipv6Addr,
+    pub(crate) hops: u8,
     pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Reads a whole Ethernet frame. Hop-by-hop options, which come with multicast listener discovery, are skipped.
+    /// `None`: not ICMPv6, malformed, from a group, or our own come back.
+    pub(crate) fn parse(frame: &'a [u8], own: Mac) -> Option<Message<'a>> {
+        let from: Mac = frame.get(6..12)?.try_into().ok()?;
+        let (ip, rest) = frame.get(ETHERNET_LEN..)?.split_first_chunk::<IPV6_LEN>()?;
+        let len = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+        let bytes = after_hop_by_hop(ip[6], rest.get(..len)?)?;
+        let address = |at: usize| Some(Ipv6Addr::from_octets(*ip[at..].first_chunk()?));
+        let (source, destination) = (address(8)?, address(24)?);
+        let intact = sum6(source, destination, PROTOCOL_ICMP6, bytes).is_intact() && bytes.len() >= 8;
+        let sane = frame[12..ETHERNET_LEN] == TYPE_IPV6 && ip[0] >> 4 == 6 && !source.is_multicast() && from != own;
+        (intact && sane).then_some(Message { from, source, destination, hops: ip[7], bytes })
+    }
+
+    /// Whether it comes from the link, as messages of neighbour discovery must (RFC 4861, 7.1).
+    pub(crate) fn is_local(&self) -> bool {
+        self.hops == HOPS
+    }
+}
+
+fn after_hop_by_hop(protocol: u8, payload: &[u8]) -> Option<&[u8]> {
+    match (protocol, payload) {
+        (PROTOCOL_ICMP6, _) => Some(payload),
+        // In units of eight bytes, the first not counted (RFC 8200, 4.3).
+        (0, [PROTOCOL_ICMP6, len, ..]) => payload.get(8 + usize::from(*len) * 8..),
+        _ => None,
+    }
 }
 
 /// A solicitation or an advertisement.

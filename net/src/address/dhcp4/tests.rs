@@ -401,7 +401,8 @@ fn times_that_make_no_sense_are_replaced() {
 fn check_routes(more: &[u8], script: Script, expected: &[(&str, Option<&str>)]) {
     let lease = lease(more, script);
     let mut own = crate::address::Addresses { v4: Some(lease.address), ..Default::default() };
-    lease.routes.iter().for_each(|route| own.add_route(*route));
+    own.routes4 = lease.routes;
+    own.sort_routes();
     for (to, via) in expected {
         let hop = own.next_hop(to.parse().unwrap()).map(|hop| hop.to_string());
         assert_eq!(hop.as_deref(), *via, "{to}");

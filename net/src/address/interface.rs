@@ -1,0 +1,350 @@
+//! One network port's addresses and neighbours: the machines joined.
+//!
+//! Received packets go to `on_…`, moments to [`Interface::poll`]. What changes for others comes from
+//! [`Interface::take_event`].
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Addresses, Ids, Ipv6Cidr, Route, Turn,
+    conflict::{Conflict, Watch},
+    dhcp4::{self, Dhcp4, Loss},
+    limits::EVENTS_MAX,
+    packet::Mac,
+    slaac::{Origin, Slaac},
+    table::{add_search, add_servers},
+};
+use crate::{
+    config::Ipv4Cidr,
+    neighbor::{
+        Arp, Neighbors, Via,
+        nd::{self, Message},
+    },
+};
+use alloc::{collections::VecDeque, string::String, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use unikernel_rt::{device::Frame, time::Instant};
+
+/// How a port is configured.
+#[derive(Clone)]
+pub(crate) struct PortConfig {
+    pub(crate) mac: Mac,
+    /// The largest IP packet of the device.
+    pub(crate) mtu: u16,
+    pub(crate) v4: V4,
+    pub(crate) v6: V6,
+    pub(crate) ids: Ids,
+    /// Told to DHCP servers.
+    pub(crate) hostname: Option<String>,
+    /// Given by hand; these come before what servers say.
+    pub(crate) dns: Vec<IpAddr>,
+    /// See `dns`.
+    pub(crate) search: Vec<String>,
+    /// See `dns`.
+    pub(crate) ntp: Vec<IpAddr>,
+}
+
+/// Where IPv4 addresses come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum V4 {
+    Off,
+    Dhcp,
+    Static { address: Ipv4Cidr, gateway: Option<Ipv4Addr> },
+}
+
+/// Where IPv6 addresses come from. But for `Off` there is a link-local one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum V6 {
+    Off,
+    /// Routers, and DHCPv6 servers if routers say so.
+    Automatic,
+    /// Routers are not heard.
+    Static {
+        address: Ipv6Cidr,
+        gateway: Option<Ipv6Addr>,
+    },
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// An address can be used.
+    Gained(IpAddr),
+    /// It cannot any more; what was connected with it is cut off.
+    Lost(IpAddr),
+    /// Routes, servers, the MTU or the state of an address.
+    Changed,
+    /// The DHCP lease ended.
+    LeaseEnded(Loss),
+    /// Another host uses this address.
+    Conflict(IpAddr),
+    /// A neighbour does not answer.
+    Absent(IpAddr),
+}
+
+/// One port.
+pub(crate) struct Interface {
+    config: PortConfig,
+    own: Addresses,
+    neighbors: Neighbors,
+    dhcp4: Option<Dhcp4>,
+    watch: Option<Watch>,
+    slaac: Option<Slaac>,
+    events: VecDeque<Event>,
+    /// When a machine other than the cache has something to do.
+    due: Instant,
+}
+
+impl Interface {
+    /// Starts to configure the port. IPv4 addresses by hand are there at once.
+    pub(crate) fn new(config: PortConfig, turn: &mut Turn<'_>) -> Interface {
+        let (mac, mtu, ids) = (config.mac, config.mtu, config.ids);
+        let dhcp4 = (config.v4 == V4::Dhcp).then(|| Dhcp4::new(mac, config.hostname.clone()));
+        let slaac = match config.v6 {
+            V6::Off => None,
+            V6::Automatic => Some(Slaac::new(mac, mtu, ids, true, turn)),
+            V6::Static { address, .. } => {
+                let mut slaac = Slaac::new(mac, mtu, ids, false, turn);
+                slaac.add(address, Origin::Static, (Instant::FOREVER, Instant::FOREVER), turn);
+                Some(slaac)
+            }
+        };
+        let mut interface = Interface {
+            config,
+            own: Addresses::default(),
+            neighbors: Neighbors::new(mac),
+            dhcp4,
+            watch: None,
+            slaac,
+            events: VecDeque::new(),
+            due: turn.now,
+        };
+        interface.rebuild(turn);
+        interface
+    }
+
+    /// What is configured now.
+    #[inline]
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.own
+    }
+
+    /// The largest packet of a family.
+    pub(crate) fn mtu(&self, v6: bool) -> u16 {
+        let said = if v6 { self.own.mtu6 } else { self.own.mtu };
+        said.unwrap_or(u16::MAX).min(self.config.mtu)
+    }
+
+    /// Completes the Ethernet header of an IP packet, 14 bytes in front of it, on its way to `destination`.
+    #[inline]
+    pub(crate) fn send(&mut self, destination: IpAddr, frame: Frame, turn: &mut Turn<'_>) -> Via {
+        match self.own.next_hop(destination) {
+            Some(next_hop) => self.neighbors.send_via(next_hop, frame, &self.own, turn),
+            None => Via::Absent,
+        }
+    }
+
+    /// The cache, with the addresses it needs.
+    #[inline]
+    pub(crate) fn neighbors(&mut self) -> (&mut Neighbors, &Addresses) {
+        (&mut self.neighbors, &self.own)
+    }
+
+    /// Packets to `destination` get through: new data was acknowledged.
+    #[inline]
+    pub(crate) fn confirm(&mut self, destination: IpAddr, now: Instant) {
+        if let Some(next_hop) = self.own.next_hop(destination) {
+            self.neighbors.confirm(next_hop, now);
+        }
+    }
+
+    /// What changed, oldest first.
+    pub(crate) fn take_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Takes an Ethernet frame with ARP in it.
+    pub(crate) fn on_arp(&mut self, frame: &[u8], turn: &mut Turn<'_>) {
+        let Some(arp) = Arp::parse(frame, self.config.mac) else { return };
+        match self.watch.as_mut().and_then(|watch| watch.on_arp(&arp, turn)) {
+            None => self.neighbors.on_arp(&arp, &self.own, turn),
+            Some(conflict) => self.on_conflict4(arp.sender.1, conflict, turn),
+        }
+        self.schedule();
+    }
+
+    fn on_conflict4(&mut self, address: Ipv4Addr, conflict: Conflict, turn: &mut Turn<'_>) {
+        self.tell(Event::Conflict(address.into()));
+        // An address by hand is kept: nobody knows another.
+        if let (Conflict::Lost, Some(dhcp)) = (conflict, &mut self.dhcp4) {
+            let event = dhcp.decline(turn);
+            self.on_dhcp4_event(event, turn);
+        }
+    }
+
+    /// Takes the payload of a UDP datagram from port 67 to port 68; to whatever IPv4 address, as we may have none yet.
+    pub(crate) fn on_dhcp4(&mut self, payload: &[u8], turn: &mut Turn<'_>) {
+        if let Some(dhcp) = &mut self.dhcp4 {
+            let event = dhcp.on_message(payload, turn);
+            self.on_dhcp4_event(event, turn);
+            self.schedule();
+        }
+    }
+
+    fn on_dhcp4_event(&mut self, event: Option<dhcp4::Event>, turn: &mut Turn<'_>) {
+        match event {
+            None => {}
+            Some(dhcp4::Event::Bound) => self.rebuild(turn),
+            Some(dhcp4::Event::Lost(why)) => {
+                self.tell(Event::LeaseEnded(why));
+                self.rebuild(turn);
+            }
+            Some(dhcp4::Event::Unicast(to, frame)) => {
+                if let Via::Ready(frame) = self.send(to.into(), frame, turn) {
+                    (turn.out)(frame);
+                }
+            }
+        }
+    }
+
+    /// Takes an Ethernet frame with ICMPv6 in it, whatever its kind; what is not for us is ignored.
+    pub(crate) fn on_icmp6(&mut self, frame: &[u8], turn: &mut Turn<'_>) {
+        let Some(message) = Message::parse(frame, self.config.mac) else { return };
+        match message.bytes[0] {
+            nd::ROUTER_ADVERTISEMENT if message.is_local() => self.on_advertisement(&message, turn),
+            nd::SOLICITATION | nd::ADVERTISEMENT if message.is_local() => self.on_discovery(&message, turn),
+            _ => {}
+        }
+        self.schedule();
+    }
+
+    fn on_advertisement(&mut self, message: &Message<'_>, turn: &mut Turn<'_>) {
+        let Some(slaac) = &mut self.slaac else { return };
+        if slaac.on_advertisement(message, &self.own, &mut self.neighbors, turn) {
+            self.rebuild(turn);
+        }
+    }
+
+    fn on_discovery(&mut self, message: &Message<'_>, turn: &mut Turn<'_>) {
+        let Some(slaac) = &mut self.slaac else { return };
+        if let Some((address, _)) = slaac.on_discovery(message, turn) {
+            self.tell(Event::Conflict(address.into()));
+            self.rebuild(turn);
+        } else if message.bytes[0] == nd::SOLICITATION {
+            self.neighbors.on_solicitation(message, &self.own, turn);
+        } else {
+            self.neighbors.on_advertisement(message, &self.own, turn);
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn poll(&mut self, turn: &mut Turn<'_>) {
+        if turn.now < self.next_moment() {
+            return;
+        }
+        self.neighbors.poll(&self.own, turn);
+        self.take_absent(turn);
+        while let Some(event) = self.dhcp4.as_mut().and_then(|dhcp| dhcp.poll(turn)) {
+            self.on_dhcp4_event(Some(event), turn);
+        }
+        if self.slaac.as_mut().is_some_and(|slaac| slaac.poll(turn)) {
+            self.rebuild(turn);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.poll(turn);
+        }
+        self.schedule();
+    }
+
+    /// When to call [`poll`](Self::poll) next.
+    #[inline]
+    pub(crate) fn next_moment(&self) -> Instant {
+        self.due.min(self.neighbors.next_moment())
+    }
+
+    fn schedule(&mut self) {
+        let dhcp4 = self.dhcp4.as_ref().map(Dhcp4::next_moment);
+        let watch = self.watch.as_ref().map(Watch::next_moment);
+        let slaac = self.slaac.as_ref().map(Slaac::next_moment);
+        self.due = [dhcp4, watch, slaac].into_iter().flatten().min().unwrap_or(Instant::FOREVER);
+    }
+
+    fn take_absent(&mut self, turn: &mut Turn<'_>) {
+        while let Some(neighbor) = self.neighbors.take_absent() {
+            self.tell(Event::Absent(neighbor));
+            if let (IpAddr::V6(neighbor), Some(slaac)) = (neighbor, &mut self.slaac)
+                && slaac.on_absent(neighbor)
+            {
+                self.rebuild(turn);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Writes [`Addresses`] anew from what the machines know, and says what differs.
+    fn rebuild(&mut self, turn: &mut Turn<'_>) {
+        let old = core::mem::take(&mut self.own);
+        self.own = self.build();
+        if self.own.v4 != old.v4 {
+            self.on_new_v4(turn.now);
+        }
+        self.neighbors.set_gateways(self.own.gateways().collect());
+        let (before, after) = (usable(&old), usable(&self.own));
+        for address in before.iter().filter(|address| !after.contains(address)) {
+            self.tell(Event::Lost(*address));
+        }
+        for address in after.iter().filter(|address| !before.contains(address)) {
+            self.tell(Event::Gained(*address));
+        }
+        if self.own != old {
+            self.tell(Event::Changed);
+        }
+    }
+
+    fn build(&self) -> Addresses {
+        let PortConfig { dns, search, ntp, .. } = self.config.clone();
+        let mut own = Addresses { dns, search, ntp, ..Addresses::default() };
+        self.build_v4(&mut own);
+        if let V6::Static { address, gateway } = self.config.v6 {
+            own.routes6.extend(Route::new(address.address().into(), address.prefix_len(), None));
+            own.routes6.extend(gateway.map(|gateway| Route::default_via(gateway.into())));
+        }
+        if let Some(slaac) = &self.slaac {
+            slaac.tell(&mut own);
+        }
+        own.sort_routes();
+        own
+    }
+
+    fn build_v4(&self, own: &mut Addresses) {
+        if let V4::Static { address, gateway } = self.config.v4 {
+            own.v4 = Some(address);
+            own.routes4.extend(Route::new(address.address().into(), address.prefix_len(), None));
+            own.routes4.extend(gateway.map(|gateway| Route::default_via(gateway.into())));
+        }
+        let Some(lease) = self.dhcp4.as_ref().and_then(Dhcp4::lease) else { return };
+        own.v4 = Some(lease.address);
+        own.routes4.clone_from(&lease.routes);
+        own.mtu = lease.mtu;
+        add_servers(&mut own.dns, lease.dns.iter().map(|server| (*server).into()));
+        add_servers(&mut own.ntp, lease.ntp.iter().map(|server| (*server).into()));
+        lease.search.iter().for_each(|name| add_search(&mut own.search, name));
+    }
+
+    fn on_new_v4(&mut self, now: Instant) {
+        self.neighbors.forget(true);
+        self.watch = self.own.v4.map(|own| Watch::new(self.config.mac, own.address(), now));
+    }
+}
+
+fn usable(own: &Addresses) -> Vec<IpAddr> {
+    let v4 = own.v4.map(|own| IpAddr::V4(own.address()));
+    v4.into_iter().chain(own.usable6().map(|own| own.cidr.address().into())).collect()
+}
