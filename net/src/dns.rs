@@ -17,7 +17,7 @@ mod network;
 mod resolver;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::LookupError;
 pub(crate) use network::{Datagrams, Network};

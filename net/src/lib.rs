@@ -63,6 +63,8 @@ mod net;
 mod packet;
 #[cfg_attr(not(test), expect(dead_code, reason = "the stack races addresses once it looks up names"))]
 mod race;
+#[cfg_attr(not(test), expect(dead_code, reason = "the stack keeps the clock once it has UDP"))]
+mod sntp;
 #[allow(dead_code, unused, reason = "the stack does not run on it yet")]
 mod tcp;
 mod time_wait;

@@ -3,6 +3,6 @@
 mod answers;
 mod fuzz;
 mod lookups;
-mod messages;
-mod network;
+pub(crate) mod messages;
+pub(crate) mod network;
 mod trouble;

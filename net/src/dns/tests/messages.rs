@@ -10,21 +10,21 @@ use std::{
     vec::Vec,
 };
 
-pub(super) const RESPONSE: u16 = 0x8180;
-pub(super) const TRUNCATED: u16 = 0x0200;
-pub(super) const FORMAT_ERROR: u16 = 1;
-pub(super) const SERVER_FAILURE: u16 = 2;
-pub(super) const NAME_ERROR: u16 = 3;
-pub(super) const REFUSED: u16 = 5;
+pub(crate) const RESPONSE: u16 = 0x8180;
+pub(crate) const TRUNCATED: u16 = 0x0200;
+pub(crate) const FORMAT_ERROR: u16 = 1;
+pub(crate) const SERVER_FAILURE: u16 = 2;
+pub(crate) const NAME_ERROR: u16 = 3;
+pub(crate) const REFUSED: u16 = 5;
 
 /// A question written as `name A` or `name AAAA`.
-pub(super) fn question(text: &str) -> Question {
+pub(crate) fn question(text: &str) -> Question {
     let (name, kind) = text.split_once(' ').unwrap();
     Question { name: Name::parse(name).unwrap(), kind: if kind == "A" { Kind::A } else { Kind::Aaaa } }
 }
 
 /// What a server reads in a question: id, question, and whether EDNS is offered.
-pub(super) fn parse_question(message: &[u8]) -> (u16, Question, bool) {
+pub(crate) fn parse_question(message: &[u8]) -> (u16, Question, bool) {
     assert_eq!(message[2..10], [1, 0, 0, 1, 0, 0, 0, 0], "recursion is desired for one question");
     let end = 12 + message[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
     let (labels, _) = crate::dns::name::Labels::check(message, 12).unwrap();
@@ -39,7 +39,7 @@ pub(super) fn parse_question(message: &[u8]) -> (u16, Question, bool) {
 
 /// A response. `sections` are answers, authorities and additionals between `|`, the records of each between `;`, each
 /// record `owner TYPE ttl data`.
-pub(super) fn response(id: u16, flags: u16, question: &Question, sections: &str) -> Vec<u8> {
+pub(crate) fn response(id: u16, flags: u16, question: &Question, sections: &str) -> Vec<u8> {
     let sections: Vec<Vec<&str>> = sections.split('|').map(records_of).collect();
     let count = |index: usize| sections.get(index).map_or(0, Vec::len) as u16;
     let mut message = Vec::new();
@@ -88,7 +88,7 @@ fn wire(name: &str) -> Vec<u8> {
 }
 
 /// An error or the addresses, as text.
-pub(super) fn shown<E: core::fmt::Debug>(result: Result<Vec<std::net::IpAddr>, E>) -> String {
+pub(crate) fn shown<E: core::fmt::Debug>(result: Result<Vec<std::net::IpAddr>, E>) -> String {
     match result {
         Ok(addresses) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         Err(error) => std::format!("{error:?}"),

@@ -53,7 +53,15 @@ impl Reply {
     }
 }
 
-type Script = dyn Fn(&Asked) -> Vec<Reply>;
+/// A datagram or message on its way to a server.
+pub(crate) struct Packet<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) server: SocketAddr,
+    port: u16,
+    tcp: bool,
+}
+
+type Script = dyn Fn(Packet<'_>) -> Vec<Reply>;
 
 /// Servers that all follow one script, and what they were asked.
 #[derive(Clone)]
@@ -63,15 +71,26 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
+    /// DNS servers.
     pub(crate) fn new(script: impl Fn(&Asked) -> Vec<Reply> + 'static) -> Scripted {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let ours = log.clone();
+        let script = move |Packet { bytes, server, port, tcp }: Packet<'_>| {
+            let (id, question, edns) = parse_question(bytes);
+            let asked = Asked { at: Instant::now(), server, port, tcp, edns, id, question };
+            ours.borrow_mut().push(asked.clone());
+            script(&asked)
+        };
+        Scripted { script: Rc::new(script), log }
+    }
+
+    /// Servers of any sort.
+    pub(crate) fn raw(script: impl Fn(Packet<'_>) -> Vec<Reply> + 'static) -> Scripted {
         Scripted { script: Rc::new(script), log: Rc::default() }
     }
 
-    fn ask(&self, message: &[u8], server: SocketAddr, port: u16, tcp: bool) -> Vec<(Instant, Reply)> {
-        let (id, question, edns) = parse_question(message);
-        let asked = Asked { at: Instant::now(), server, port, tcp, edns, id, question };
-        self.log.borrow_mut().push(asked.clone());
-        let replies = (self.script)(&asked);
+    fn ask(&self, bytes: &[u8], server: SocketAddr, port: u16, tcp: bool) -> Vec<(Instant, Reply)> {
+        let replies = (self.script)(Packet { bytes, server, port, tcp });
         replies.into_iter().map(|reply| (Instant::now() + reply.after, reply)).collect()
     }
 
