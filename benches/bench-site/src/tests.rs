@@ -43,7 +43,7 @@ async fn the_sizes_that_the_benchmark_relies_on() {
 
 #[test]
 fn a_checksum_does_not_depend_on_the_pieces() {
-    let body: Vec<u8> = (0..10_000u32).map(|index| (index * index >> 7) as u8).collect();
+    let body: Vec<u8> = (0..10_000u32).map(|index| ((index * index) >> 7) as u8).collect();
     let of = |piece_len| {
         let mut received = super::Received::default();
         body.chunks(piece_len).for_each(|piece| received.take(piece));

@@ -1,52 +1,9 @@
-//! The table's rows: what is measured, and what is to be reached.
+//! The cases that can be asked for by name.
 
+use crate::What;
+use crate::flood::FLOODS;
 use crate::load::Load;
-
-/// One row.
-pub struct Case {
-    /// Its name in the JSON file.
-    pub id: &'static str,
-    /// What the reader sees.
-    pub title: &'static str,
-    /// What the values are, and how to print them.
-    pub unit: Unit,
-    /// The value to reach.
-    pub target: Target,
-}
-
-/// What a value is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Guest instructions.
-    Instructions,
-    /// Guest instructions, in millions.
-    Millions,
-    /// Requests a second: the only unit of which more is better.
-    PerSecond,
-    /// Milliseconds.
-    Milliseconds,
-    /// Kilobytes of 1,000 bytes.
-    Kilobytes,
-    /// MiB.
-    Mebibytes,
-    /// A plain number.
-    Count,
-}
-
-/// What is to be reached.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Target {
-    /// Nothing in particular: shown for comparison.
-    None,
-    /// At most this much of the unit.
-    AtMost(f64),
-    /// Exactly this much.
-    Exactly(f64),
-    /// At least this many times what Linux reaches in the same run.
-    TimesLinux(f64),
-    /// At most this many times our own value of another case.
-    TimesCase(f64, &'static str),
-}
+use crate::tls::{Suite, Tls};
 
 /// A load case: its row of instructions, its row of requests a second, and what it does.
 pub struct LoadCase {
@@ -54,10 +11,53 @@ pub struct LoadCase {
     pub id: &'static str,
     /// What is asked for, and how.
     pub load: Load,
+    /// What the instructions are counted for.
+    pub instructions_per: Per,
+    /// Of what there are so many a second.
+    pub rate_of: Per,
+}
+
+/// What an answer counts as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// One.
+    Answer,
+    /// The millions of bytes of its body.
+    Megabyte,
+}
+
+impl LoadCase {
+    const fn new(id: &'static str, load: Load) -> LoadCase {
+        LoadCase { id, load, instructions_per: Per::Answer, rate_of: Per::Answer }
+    }
+
+    /// Bytes a second instead of requests.
+    const fn in_megabytes(self) -> LoadCase {
+        LoadCase { rate_of: Per::Megabyte, ..self }
+    }
+
+    /// So many times an answer counts.
+    pub fn times(&self, per: Per) -> f64 {
+        match per {
+            Per::Answer => 1.0,
+            Per::Megabyte => self.load.body_len as f64 / 1e6,
+        }
+    }
 }
 
 const fn keep_alive(path: &'static str, body_len: usize, connections: usize) -> Load {
-    Load { path, body_len, connections, close: false }
+    Load { path, body_len, connections, close: false, tls: None }
+}
+
+/// A connection for each request, so many at a time.
+const fn closing(connections: usize, tls: Option<Tls>) -> Load {
+    Load { path: "/hello", body_len: HELLO_LEN, connections, close: true, tls }
+}
+
+const fn bulk(id: &'static str, suite: Suite) -> LoadCase {
+    let tls = Some(Tls { suite, resumes: false });
+    let load = Load { tls, ..keep_alive("/10m.bin", FILE_LENS[2], 1) };
+    LoadCase { id, load, instructions_per: Per::Megabyte, rate_of: Per::Megabyte }
 }
 
 /// The body of `/hello`.
@@ -67,72 +67,41 @@ pub const FILE_LENS: [usize; 3] = [600, 100 * 1024, 10 * 1024 * 1024];
 
 /// What `load` measures.
 pub const LOADS: &[LoadCase] = &[
-    LoadCase { id: "hello1", load: keep_alive("/hello", HELLO_LEN, 1) },
-    LoadCase { id: "hello16", load: keep_alive("/hello", HELLO_LEN, 16) },
-    LoadCase { id: "hello64", load: keep_alive("/hello", HELLO_LEN, 64) },
-    LoadCase { id: "page16", load: keep_alive("/", FILE_LENS[0], 16) },
-    LoadCase { id: "100k16", load: keep_alive("/100k.bin", FILE_LENS[1], 16) },
-    LoadCase { id: "10m1", load: keep_alive("/10m.bin", FILE_LENS[2], 1) },
-    LoadCase { id: "close16", load: Load { path: "/hello", body_len: HELLO_LEN, connections: 16, close: true } },
+    LoadCase::new("hello1", keep_alive("/hello", HELLO_LEN, 1)),
+    LoadCase::new("hello16", keep_alive("/hello", HELLO_LEN, 16)),
+    LoadCase::new("hello64", keep_alive("/hello", HELLO_LEN, 64)),
+    LoadCase::new("page16", keep_alive("/", FILE_LENS[0], 16)),
+    LoadCase::new("100k16", keep_alive("/100k.bin", FILE_LENS[1], 16)),
+    LoadCase::new("10m1", keep_alive("/10m.bin", FILE_LENS[2], 1)).in_megabytes(),
+    LoadCase::new("close16", closing(16, None)),
 ];
+
+/// What `tls` measures.
+pub const TLS_LOADS: &[LoadCase] = &[
+    LoadCase::new("tls-full", closing(16, Some(Tls { suite: Suite::Aes128, resumes: false }))),
+    LoadCase::new("tls-resumed", closing(16, Some(Tls { suite: Suite::Aes128, resumes: true }))),
+    bulk("tls-aes", Suite::Aes128),
+    bulk("tls-chacha", Suite::ChaCha20),
+];
+
+/// The one case of `upload`.
+pub const UPLOAD: &str = "upload";
+
+/// The names on the command line of a measurement's cases; empty where it has no choice.
+pub fn names(of: What) -> Vec<&'static str> {
+    match of {
+        What::Load => LOADS.iter().map(|case| case.id).collect(),
+        What::Tls => TLS_LOADS.iter().map(|case| case.id).collect(),
+        What::Flood => FLOODS.iter().map(|flood| flood.id).collect(),
+        What::Upload => vec![UPLOAD],
+        _ => Vec::new(),
+    }
+}
+
+/// What the profile shows beside the cases that are measured.
+pub const PROFILES: [&str; 3] = ["boot", "log", "idle"];
 
 /// The load case with this id.
 pub fn load_case(id: &str) -> Option<&'static LoadCase> {
-    LOADS.iter().find(|case| case.id == id)
+    LOADS.iter().chain(TLS_LOADS).find(|case| case.id == id)
 }
-
-const fn row(id: &'static str, title: &'static str, unit: Unit, target: Target) -> Case {
-    Case { id, title, unit, target }
-}
-
-use Target::{AtMost, Exactly, None, TimesCase, TimesLinux};
-use Unit::{Count, Instructions, Kilobytes, Mebibytes, Millions, Milliseconds, PerSecond};
-
-/// All rows, in the order of the table.
-pub const CASES: &[Case] = &[
-    row("hello1.insn", "hello, 1 connection: instructions/request", Instructions, AtMost(6_000.0)),
-    row("hello16.insn", "hello, 16 connections: instructions/request", Instructions, None),
-    row("hello64.insn", "hello, 64 connections: instructions/request", Instructions, AtMost(4_500.0)),
-    row("page16.insn", "600-byte page, 16 connections: instructions/request", Instructions, None),
-    row("100k16.insn", "100 KiB, 16 connections: instructions/request", Instructions, None),
-    row("10m1.insn", "10 MiB, 1 connection: instructions/request", Instructions, None),
-    row("close16.insn", "a connection each, 16 at a time: instructions/request", Instructions, AtMost(15_000.0)),
-    row("hello1.rate", "hello, 1 connection: requests/s", PerSecond, None),
-    row("hello16.rate", "hello, 16 connections: requests/s", PerSecond, None),
-    row("hello64.rate", "hello, 64 connections: requests/s", PerSecond, TimesLinux(3.0)),
-    row("page16.rate", "600-byte page, 16 connections: requests/s", PerSecond, None),
-    row("100k16.rate", "100 KiB, 16 connections: requests/s", PerSecond, None),
-    row("10m1.rate", "10 MiB, 1 connection: requests/s", PerSecond, None),
-    row("close16.rate", "a connection each, 16 at a time: requests/s", PerSecond, None),
-    row("idle10k.accepted", "idle connections accepted, 256 MiB", Count, Exactly(10_000.0)),
-    row("idle10k.without", "hello64, 256 MiB, no other connections: instructions/request", Instructions, None),
-    row(
-        "idle10k.insn",
-        "hello64, 256 MiB, beside 10,000 idle: instructions/request",
-        Instructions,
-        TimesCase(1.15, "idle10k.without"),
-    ),
-    row("boot.microvm.insn", "start to first answer, microvm: million instructions", Millions, AtMost(5.0)),
-    row("boot.microvm.ms", "start to first answer, microvm: ms", Milliseconds, None),
-    row(
-        "boot.microvm-no-acpi.insn",
-        "start to first answer, microvm,acpi=off: million instructions",
-        Millions,
-        AtMost(5.0),
-    ),
-    row("boot.microvm-no-acpi.ms", "start to first answer, microvm,acpi=off: ms", Milliseconds, None),
-    row("boot.q35.insn", "start to first answer, q35: million instructions", Millions, AtMost(12.0)),
-    row("boot.q35.ms", "start to first answer, q35: ms", Milliseconds, None),
-    row("idle.insn", "idle: instructions/s", Instructions, AtMost(5_000.0)),
-    row("size.hello", "stripped ELF, hello: KB", Kilobytes, AtMost(100.0)),
-    row("size.static-site", "stripped ELF, static-site: KB", Kilobytes, None),
-    row("size.static-site.bare", "the same without its files: KB", Kilobytes, AtMost(300.0)),
-    row("memory.hello", "smallest memory, hello: MiB", Mebibytes, AtMost(3.0)),
-    row("memory.static-site", "smallest memory, static-site: MiB", Mebibytes, AtMost(6.0)),
-    row("mixed.answers", "mixed load: right answers", Count, None),
-    row("mixed.wrong", "mixed load: wrong answers", Count, Exactly(0.0)),
-    row("mixed.stalls", "mixed load: stalls", Count, Exactly(0.0)),
-    row("mixed.slowest", "mixed load: slowest probe, ms", Milliseconds, None),
-    row("mixed.before", "mixed load: heap in use before, KB", Kilobytes, None),
-    row("mixed.after", "mixed load: heap in use after, KB", Kilobytes, TimesCase(1.0, "mixed.before")),
-];

@@ -3,7 +3,7 @@
 //! A connection asks again as soon as its answer is complete, as wrk does, so that the numbers can
 //! be compared with those of other tools.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::answer::{Answer, Progress};
 use crate::boot::answers;
+use crate::tls::{Security, Tls, Transport};
 use crate::vm::{Counts, Vm};
 use crate::{Result, error};
 
@@ -26,6 +27,8 @@ pub struct Load {
     pub connections: usize,
     /// Whether each request gets a connection of its own.
     pub close: bool,
+    /// How it is encrypted, if it is.
+    pub tls: Option<Tls>,
 }
 
 /// How long to load, and how long of this not to count.
@@ -44,6 +47,8 @@ pub struct Outcome {
     pub answers: u64,
     /// Connections that failed or ended in the middle of an answer.
     pub failures: u64,
+    /// Of the answers, those on connections that resumed a TLS session.
+    pub resumed: u64,
     /// The counted time.
     pub seconds: f64,
     /// Guest instructions.
@@ -84,6 +89,7 @@ pub fn run_with(
 ) -> Result<Outcome> {
     let mut clients = Clients::connect(address, load)?;
     clients.serve_until(Instant::now() + span.warm_up)?;
+    clients.settle()?;
     // The counted time begins and ends with a complete answer, or large answers would be cut.
     clients.serve_one()?;
     let before = Snapshot::take(vm, &clients);
@@ -99,19 +105,21 @@ struct Snapshot {
     at: Instant,
     answers: u64,
     failures: u64,
+    resumed: u64,
     counts: Counts,
 }
 
 impl Snapshot {
     fn take(vm: &Vm, clients: &Clients) -> Snapshot {
-        let (answers, failures) = (clients.answers, clients.failures);
-        Snapshot { at: Instant::now(), answers, failures, counts: vm.counts() }
+        let Clients { answers, failures, resumed, .. } = *clients;
+        Snapshot { at: Instant::now(), answers, failures, resumed, counts: vm.counts() }
     }
 
     fn until(&self, later: &Snapshot) -> Outcome {
         Outcome {
             answers: later.answers - self.answers,
             failures: later.failures - self.failures,
+            resumed: later.resumed - self.resumed,
             seconds: (later.at - self.at).as_secs_f64(),
             instructions: later.counts.instructions - self.counts.instructions,
             host_cpu: later.counts.host_cpu - self.counts.host_cpu,
@@ -123,6 +131,7 @@ impl Snapshot {
 struct Clients {
     address: SocketAddr,
     load: Load,
+    security: Option<Security>,
     request: Vec<u8>,
     poll: Poll,
     events: Events,
@@ -130,12 +139,13 @@ struct Clients {
     buffer: Vec<u8>,
     answers: u64,
     failures: u64,
+    resumed: u64,
     last_answer: Instant,
     last_byte: Instant,
 }
 
 struct Client {
-    stream: TcpStream,
+    transport: Transport,
     asked: bool,
     answer: Answer,
 }
@@ -145,11 +155,13 @@ impl Clients {
         let close = if load.close { "Connection: close\r\n" } else { "" };
         let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n{close}\r\n", load.path, address.ip());
         let poll = Poll::new()?;
-        let clients =
-            (0..load.connections).map(|index| Client::connect(&poll, index, address)).collect::<io::Result<_>>()?;
+        let security = load.tls.map(Security::new).transpose()?;
+        let connect = |index| Client::connect(&poll, index, address, security.as_ref());
+        let clients = (0..load.connections).map(connect).collect::<io::Result<_>>()?;
         Ok(Clients {
             address,
             load: *load,
+            security,
             request: request.into_bytes(),
             poll,
             events: Events::with_capacity(256),
@@ -157,6 +169,7 @@ impl Clients {
             buffer: vec![0; 256 * 1024],
             answers: 0,
             failures: 0,
+            resumed: 0,
             last_answer: Instant::now(),
             last_byte: Instant::now(),
         })
@@ -164,6 +177,14 @@ impl Clients {
 
     fn serve_until(&mut self, end: Instant) -> Result {
         while Instant::now() < end {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Every connection has had its first answer, and sessions are there to be resumed.
+    fn settle(&mut self) -> Result {
+        while self.answers < 2 * self.clients.len() as u64 {
             self.turn()?;
         }
         Ok(())
@@ -202,14 +223,22 @@ impl Clients {
         let path = self.load.path;
         if self.last_byte.elapsed() > STALL {
             // One attempt waits only milliseconds for its connection, which a busy machine may not keep.
-            let answered = (0..100).any(|_| answers(self.address, path).is_some());
-            let others = if answered { "a new connection is answered" } else { "nor is a new connection answered" };
-            return Err(error(format!("not a byte of {path} came for {STALL:?}; {others}")));
+            return Err(error(format!("not a byte of {path} came for {STALL:?}{}", self.others())));
         }
         if self.last_answer.elapsed() > PATIENCE {
             return Err(error(format!("no answer to {path} was complete within {PATIENCE:?}")));
         }
         Ok(())
+    }
+
+    /// What a new connection meets.
+    fn others(&self) -> &'static str {
+        if self.load.tls.is_some() {
+            return "";
+        }
+        // One attempt waits only milliseconds for its connection, which a busy machine may not keep.
+        let answered = (0..100).any(|_| answers(self.address, self.load.path).is_some());
+        if answered { "; a new connection is answered" } else { "; nor is a new connection answered" }
     }
 
     fn advance(&mut self, index: usize) -> std::result::Result<(), Trouble> {
@@ -218,10 +247,11 @@ impl Clients {
             client.ask(&self.request)?;
         }
         while client.asked {
-            let len = match client.stream.read(&mut self.buffer) {
+            let len = match client.transport.read(&mut self.buffer) {
                 Ok(0) => return Err(Trouble::Connection),
                 Ok(len) => len,
                 Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(cause) if cause.kind() == io::ErrorKind::Other => return Err(Trouble::Wrong(cause.to_string())),
                 Err(_) => return Err(Trouble::Connection),
             };
             self.last_byte = Instant::now();
@@ -232,6 +262,7 @@ impl Clients {
                 }
                 Progress::Complete(_) => {
                     self.answers += 1;
+                    self.resumed += u64::from(client.transport.is_resumed());
                     self.last_answer = Instant::now();
                     if self.load.close {
                         return self.reconnect(index).map_err(|_| Trouble::Connection);
@@ -240,8 +271,8 @@ impl Clients {
                 }
             }
             // A read that did not fill the buffer has emptied the socket, and the next bytes raise
-            // a new event: no need to ask for `WouldBlock`.
-            if len < self.buffer.len() {
+            // a new event: no need to ask for `WouldBlock`. With TLS it has emptied one record.
+            if len < self.buffer.len() && self.load.tls.is_none() {
                 return Ok(());
             }
         }
@@ -249,7 +280,7 @@ impl Clients {
     }
 
     fn reconnect(&mut self, index: usize) -> io::Result<()> {
-        self.clients[index] = Client::connect(&self.poll, index, self.address)?;
+        self.clients[index] = Client::connect(&self.poll, index, self.address, self.security.as_ref())?;
         Ok(())
     }
 }
@@ -263,17 +294,18 @@ enum Trouble {
 }
 
 impl Client {
-    fn connect(poll: &Poll, index: usize, address: SocketAddr) -> io::Result<Client> {
+    fn connect(poll: &Poll, index: usize, address: SocketAddr, security: Option<&Security>) -> io::Result<Client> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(index), interest)?;
-        Ok(Client { stream, asked: false, answer: Answer::default() })
+        let transport = Transport::new(stream, security)?;
+        Ok(Client { transport, asked: false, answer: Answer::default() })
     }
 
     /// Sends the request when connected. It always fits an empty send buffer in one piece.
     fn ask(&mut self, request: &[u8]) -> std::result::Result<(), Trouble> {
-        match self.stream.write(request) {
+        match self.transport.write(request) {
             Ok(len) if len == request.len() => self.asked = true,
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => self.asked = false,
             Err(cause) if cause.kind() == io::ErrorKind::NotConnected => self.asked = false,

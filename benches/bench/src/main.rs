@@ -1,5 +1,5 @@
 //! Measures the images and prints one table, beside a Linux guest with nginx: guest instructions
-//! and requests a second, boot, idle, size, memory. See `benches/README.md`.
+//! and requests a second, uploads, TLS, floods, boot, idle, size, memory. See `benches/README.md`.
 //!
 //! [`measure`] has the measurements in the table's order; [`profile`] shows where the instructions
 //! go. Everything runs inside namespaces of its own ([`namespace`]).
@@ -9,7 +9,11 @@
 mod answer;
 mod boot;
 mod cases;
+mod chance;
+mod client;
 mod connections;
+mod flood;
+mod heap;
 mod linux;
 // One file for both sides, each of which uses a part of it.
 #[allow(dead_code, reason = "some of it is for the plugin alone")]
@@ -21,9 +25,15 @@ mod mixed;
 mod namespace;
 mod profile;
 mod project;
+// The image computes what the client compares.
+#[path = "../../bench-site/src/received.rs"]
+mod received;
 mod report;
+mod rows;
 mod size;
+mod tls;
 mod tools;
+mod upload;
 mod vm;
 
 use std::fs;
@@ -53,6 +63,12 @@ pub enum What {
     Boot,
     /// Instructions and requests a second under load.
     Load,
+    /// 100 MB from the client to the guest.
+    Upload,
+    /// TLS 1.3: handshakes, and a large file by cipher.
+    Tls,
+    /// Floods of packets beside an honest client.
+    Flood,
     /// Instructions a second with nothing to do.
     Idle,
     /// Stripped images.
@@ -65,7 +81,7 @@ pub enum What {
     Mixed,
     /// Measure what it stands beside with nginx on Linux only; alone: all that is compared.
     Linux,
-    /// Where the instructions of a load case go, function by function.
+    /// Where the instructions of a case go, function by function.
     Profile,
 }
 
@@ -82,7 +98,7 @@ pub struct Options {
     #[arg(long, default_value_t = 80)]
     port: u16,
     /// The boot arguments of bench-site or that guest.
-    #[arg(long, value_name = "ARGUMENTS", default_value = "ip=10.77.0.2/24")]
+    #[arg(long, value_name = "ARGUMENTS", default_value = project::ARGUMENTS)]
     append: String,
     /// Also write all values to this file.
     #[arg(long, value_name = "FILE")]
@@ -99,9 +115,9 @@ pub struct Options {
     /// How long the mixed load lasts.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// The load case to measure or profile; may be repeated. A profile can also be of boot, log (start to
-    /// first log line) and idle.
-    #[arg(long, value_name = "CASE")]
+    /// Only this case of load, upload, tls or flood, to measure or profile; may be repeated. A profile can also be of
+    /// boot, log (start to first log line) and idle.
+    #[arg(long, value_name = "CASE", value_parser = case_name)]
     case: Vec<String>,
     /// Profile: how many functions to show.
     #[arg(long, default_value_t = 40)]
@@ -116,8 +132,20 @@ impl Options {
     fn wants(&self, what: What) -> bool {
         let compared = COMPARED.contains(&what);
         self.what.contains(&what)
-            || (self.what.contains(&What::All) && what != What::Profile)
-            || (self.what == [What::Linux] && compared)
+            || (self.what.contains(&What::All) && what != What::Profile && self.has_cases(what))
+            || (self.what == [What::Linux] && compared && self.has_cases(what))
+    }
+
+    /// Whether cases were named of which this measurement has one, or none were.
+    fn has_cases(&self, what: What) -> bool {
+        self.case.is_empty() || !self.cases(what).is_empty()
+    }
+
+    /// The names of this measurement's cases that are to be measured.
+    fn cases(&self, what: What) -> Vec<&'static str> {
+        let mut names = cases::names(what);
+        names.retain(|name| self.case.is_empty() || self.case.iter().any(|case| case == name));
+        names
     }
 
     /// Whether our images are to be measured: `linux` turns the others it stands with to nginx.
@@ -133,7 +161,15 @@ impl Options {
 }
 
 /// What is measured on both sides.
-const COMPARED: [What; 4] = [What::Boot, What::Load, What::Idle, What::Connections];
+const COMPARED: [What; 7] =
+    [What::Boot, What::Load, What::Upload, What::Tls, What::Flood, What::Idle, What::Connections];
+
+/// A name of a case that there is.
+fn case_name(name: &str) -> std::result::Result<String, String> {
+    let measured = [What::Load, What::Upload, What::Tls, What::Flood].into_iter().flat_map(cases::names);
+    let all: Vec<&str> = measured.chain(cases::PROFILES).collect();
+    if all.contains(&name) { Ok(name.to_owned()) } else { Err(format!("there are {}", all.join(", "))) }
+}
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -168,7 +204,8 @@ fn prepare(options: &Options, project: &Project) -> Result {
         project.build_images(&images(options))?;
     }
     if options.wants_linux() {
-        Linux::prepare(&project.cache)?;
+        project.build_upload_sink()?;
+        Linux::prepare(&project.cache, &project.certificates(), &project.upload_sink())?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub const TAP: &str = "bench0";
 /// The address every guest is told to have.
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// The address of this side.
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// How many more addresses this side has, for clients that come from many places.
 pub const CLIENTS: u8 = 10;
 
@@ -86,6 +86,15 @@ pub fn client_address(client: u8) -> Ipv4Addr {
 /// does not meet a second of old connection attempts.
 pub fn set_queue(frames: u32) -> Result {
     ip(&format!("link set dev {TAP} txqueuelen {frames}"))
+}
+
+/// Frames for the guest that found its queue full, since the interface is there.
+pub fn dropped() -> Result<u64> {
+    let table = fs::read_to_string("/proc/net/dev")?;
+    let counts = table.lines().find_map(|line| line.trim_start().strip_prefix(TAP)?.strip_prefix(':'));
+    // Eight counts of what was received, then bytes, packets, errors and drops of what was sent.
+    let drops = counts.and_then(|counts| counts.split_whitespace().nth(11)?.parse().ok());
+    drops.ok_or_else(|| error(format!("/proc/net/dev does not tell what {TAP} dropped")))
 }
 
 fn ip(arguments: &str) -> Result {

@@ -16,7 +16,7 @@ use crate::layout::{
     ADDRESSES_AT, BLOCK_EXECUTIONS, BLOCK_FIRST, BLOCK_LEN, BLOCK_WORDS, BLOCKS_AT, BLOCKS_LOST, BLOCKS_USED,
 };
 use crate::load::{self, Load, Span};
-use crate::measure::address;
+use crate::measure::load_address;
 use crate::vm::{Guest, Vm};
 use crate::{Result, error};
 
@@ -55,7 +55,7 @@ impl Recording {
     /// What the guest does for each request of a load.
     pub fn of_load(vm: &Vm, guest: &Guest, load: &Load, span: Span) -> Result<Recording> {
         let mut files = Vec::new();
-        let outcome = load::run_with(vm, address(guest), load, span, |_| {
+        let outcome = load::run_with(vm, load_address(guest, load), load, span, |_| {
             files.push(vm.counter_file()?);
             Ok(())
         })?;
@@ -63,11 +63,19 @@ impl Recording {
         Ok(Recording { before, after, times: outcome.answers as f64, what: "request" })
     }
 
+    /// What the guest does meanwhile, for each of `what`, as often as `work` says that it was.
+    pub fn around(vm: &Vm, what: &'static str, work: impl FnOnce() -> Result<f64>) -> Result<Recording> {
+        let before = vm.counter_file()?;
+        let times = work()?;
+        Ok(Recording { before, after: vm.counter_file()?, times, what })
+    }
+
     /// What the guest does while it has nothing to do.
     pub fn of_silence(vm: &Vm, time: Duration) -> Result<Recording> {
-        let before = vm.counter_file()?;
-        thread::sleep(time);
-        Ok(Recording { before, after: vm.counter_file()?, times: time.as_secs_f64(), what: "second" })
+        Recording::around(vm, "second", || {
+            thread::sleep(time);
+            Ok(time.as_secs_f64())
+        })
     }
 
     /// The table of the `top` names.

@@ -9,6 +9,9 @@ use crate::{Result, error};
 
 const BARE: &str = "x86_64-unknown-none";
 
+/// A static address, as the Linux guest has, and a router, or answers to a flood would not leave.
+pub const ARGUMENTS: &str = "ip=10.77.0.2/24 gw=10.77.0.1";
+
 /// Where things are.
 pub struct Project {
     /// The workspace.
@@ -37,6 +40,23 @@ impl Project {
         self.cargo(&["--package", "insn-plugin"])
     }
 
+    /// Builds the program that takes uploads in the Linux guest. Without shared libraries, since Debian's there may be
+    /// older than this machine's.
+    pub fn build_upload_sink(&self) -> Result {
+        let link = ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
+        self.run_cargo("rustc", &[&["--package", "upload-sink"][..], &link].concat())
+    }
+
+    /// That program.
+    pub fn upload_sink(&self) -> PathBuf {
+        self.target.join("release/upload-sink")
+    }
+
+    /// The folder with the certificate that both sides serve, and its key.
+    pub fn certificates(&self) -> PathBuf {
+        self.root.join("benches/bench-site/tls")
+    }
+
     /// Builds images. One at a time, since features of one must not reach another.
     pub fn build_images(&self, packages: &[&str]) -> Result {
         packages.iter().try_for_each(|package| self.cargo(&["--package", package, "--bin", package, "--target", BARE]))
@@ -57,7 +77,7 @@ impl Project {
         Guest {
             kernel: kernel.to_owned(),
             initrd: None,
-            arguments: "ip=10.77.0.2/24".into(),
+            arguments: ARGUMENTS.into(),
             machine: Machine::Q35,
             memory_mib: 256,
             port,
@@ -65,13 +85,18 @@ impl Project {
     }
 
     fn cargo(&self, arguments: &[&str]) -> Result {
+        self.run_cargo("build", arguments)
+    }
+
+    /// One of cargo's subcommands that build, with these arguments after those that all have.
+    fn run_cargo(&self, subcommand: &str, arguments: &[&str]) -> Result {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--release", "--quiet", "--target-dir"]).arg(&self.target);
+        command.args([subcommand, "--release", "--quiet", "--target-dir"]).arg(&self.target);
         let status = command.args(arguments).current_dir(&self.root).status()?;
         if status.success() {
             return Ok(());
         }
-        Err(error(format!("cargo build --release {} failed", arguments.join(" "))))
+        Err(error(format!("cargo {subcommand} --release {} failed", arguments.join(" "))))
     }
 }

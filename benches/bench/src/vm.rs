@@ -167,7 +167,9 @@ fn command(guest: &Guest) -> Command {
     command.args(["-accel", "tcg", "-cpu", "max,-erms", "-smp", "1", "-M", machine]);
     command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
     command.args(["-m", &guest.memory_mib.to_string(), "-append", &guest.arguments, "-device", nic]);
-    command.args(["-netdev", &format!("tap,id=n0,ifname={TAP},script=no,downscript=no")]);
+    // With the header all guests are offered checksums and segmentation in both directions, and QEMU says so if it
+    // cannot.
+    command.args(["-netdev", &format!("tap,id=n0,ifname={TAP},script=no,downscript=no,vnet_hdr=on")]);
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     command.arg("-kernel").arg(&guest.kernel);
     if let Some(initrd) = &guest.initrd {

@@ -1,5 +1,7 @@
 //! The guest to compare with: Debian's kernel, busybox and nginx in an initial file system that is
 //! put together here. Nothing is installed; the packages are unpacked in the cache folder.
+//!
+//! Beside nginx, which serves on ports 80 and 443, a program of ours takes uploads on port 8080.
 
 mod cpio;
 mod packages;
@@ -23,8 +25,10 @@ pub struct Linux {
     small: PathBuf,
 }
 
-/// Another name for every change of what is in the guest, so that no old one is measured.
-const FOLDER: &str = "linux-1";
+/// Where the finished guest is. Others may run their guest while this one's is made, so it has a name for itself.
+const FOLDER: &str = "linux-2";
+/// The port of the program that takes uploads.
+pub const UPLOAD_PORT: u16 = 8080;
 
 impl Linux {
     /// Where the guest's files are, once [`prepare`](Self::prepare) has made them.
@@ -33,21 +37,21 @@ impl Linux {
         Linux { kernel: file("vmlinuz"), full: file("full.cpio"), small: file("small.cpio") }
     }
 
-    /// Downloads what is missing and writes the initial file systems. Quick when done before.
-    pub fn prepare(cache: &Path) -> Result {
+    /// Downloads what is missing and writes the initial file systems, with the `certificates`' folder and the program
+    /// that takes uploads.
+    pub fn prepare(cache: &Path, certificates: &Path, upload_sink: &Path) -> Result {
         let linux = Linux::in_cache(cache);
-        if [&linux.kernel, &linux.full, &linux.small].iter().all(|file| file.exists()) {
-            return Ok(());
+        let unpacked = packages::in_cache(cache)?;
+        let mut more = Vec::new();
+        for name in ["cert.pem", "key.pem"] {
+            more.push((format!("etc/nginx/{name}"), fs::read(certificates.join(name))?));
         }
-        let folder = cache.join(FOLDER);
-        fs::create_dir_all(&folder)?;
-        let unpacked = packages::fetch(&folder)?;
-        fs::write(&linux.small, initial_files(&unpacked, &[])?)?;
-        let large = [("10m.bin", content(FILE_LENS[2]))];
-        fs::write(&linux.full, initial_files(&unpacked, &large)?)?;
-        // Last, since an interrupted preparation must not look finished.
-        fs::copy(unpacked.kernel()?, &linux.kernel)?;
-        Ok(())
+        fs::create_dir_all(cache.join(FOLDER))?;
+        replace(&linux.small, &initial_files(&unpacked, &more)?)?;
+        more.push(("srv/www/10m.bin".into(), content(FILE_LENS[2])));
+        more.push(("bin/upload-sink".into(), fs::read(upload_sink)?));
+        replace(&linux.full, &initial_files(&unpacked, &more)?)?;
+        replace(&linux.kernel, &fs::read(unpacked.kernel()?)?)
     }
 
     /// The guest with everything it serves.
@@ -70,6 +74,34 @@ impl Linux {
             port: 80,
         }
     }
+}
+
+/// What Linux and the tap agreed on, from the guest's console: a digit for each feature bit (virtio 1.2, 5.1.3).
+pub fn offloads(console: &[u8]) -> String {
+    const BITS: [(usize, &str); 7] = [
+        (0, "CSUM"),
+        (1, "GUEST_CSUM"),
+        (7, "GUEST_TSO4"),
+        (8, "GUEST_TSO6"),
+        (11, "HOST_TSO4"),
+        (12, "HOST_TSO6"),
+        (15, "MRG_RXBUF"),
+    ];
+    let console = String::from_utf8_lossy(console);
+    let features = console.lines().find_map(|line| line.strip_prefix("virtio-net features "));
+    let Some(features) = features else { return "Linux did not tell the features of its network card".into() };
+    let has = |bit: usize| features.as_bytes().get(bit) == Some(&b'1');
+    let (there, missing): (Vec<_>, Vec<_>) = BITS.iter().partition(|(bit, _)| has(*bit));
+    let names = |bits: Vec<&(usize, &str)>| bits.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+    let without = if missing.is_empty() { String::new() } else { format!(", without {}", names(missing)) };
+    format!("Linux uses, of what both guests are offered: {}{without}", names(there))
+}
+
+/// Writes a file of which a guest that is being started may still read the older content.
+fn replace(path: &Path, content: &[u8]) -> Result {
+    let new = path.with_extension(format!("{}", std::process::id()));
+    fs::write(&new, content)?;
+    Ok(fs::rename(new, path)?)
 }
 
 /// In the order in which they depend on each other.
@@ -111,11 +143,15 @@ const FOLDERS: &[&str] = &[
 const INIT: &str = "#!/bin/busybox sh
 B=/bin/busybox
 $B mount -t proc proc /proc
+$B mount -t sysfs sys /sys
 $B mount -t devtmpfs dev /dev
 for m in MODULES; do [ -e /lib/modules/$m ] && $B insmod /lib/modules/$m; done
 $B ifconfig lo 127.0.0.1 up
 $B ifconfig eth0 10.77.0.2 netmask 255.255.255.0 up
+$B route add default gw 10.77.0.1
+echo \"virtio-net features $($B cat /sys/class/net/eth0/device/features)\"
 ulimit -n 65536
+[ -x /bin/upload-sink ] && /bin/upload-sink &
 exec /usr/sbin/nginx -g 'daemon off;'
 ";
 
@@ -136,6 +172,10 @@ http {
     server_tokens off;
     server {
         listen 80 default_server;
+        listen 443 ssl;
+        ssl_certificate /etc/nginx/cert.pem;
+        ssl_certificate_key /etc/nginx/key.pem;
+        ssl_protocols TLSv1.2 TLSv1.3;
         root /srv/www;
         index index.html;
         location = /hello { default_type text/plain; return 200 "Hello, World!"; }
@@ -144,7 +184,7 @@ http {
 "#;
 
 /// The initial file system, with more files to serve than the usual ones.
-fn initial_files(unpacked: &Unpacked, more: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
+fn initial_files(unpacked: &Unpacked, more: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     FOLDERS.iter().for_each(|folder| archive.folder(folder));
     archive.file("bin/busybox", &unpacked.read("bin/busybox")?);
@@ -155,8 +195,8 @@ fn initial_files(unpacked: &Unpacked, more: &[(&str, Vec<u8>)]) -> Result<Vec<u8
     add_nginx(&mut archive, unpacked)?;
     archive.file("srv/www/index.html", page().as_bytes());
     archive.file("srv/www/100k.bin", &content(FILE_LENS[1]));
-    for (name, bytes) in more {
-        archive.file(&format!("srv/www/{name}"), bytes);
+    for (path, bytes) in more {
+        archive.file(path, bytes);
     }
     Ok(archive.finish())
 }
@@ -212,4 +252,26 @@ fn content(len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(console: &[u8], want: &str) {
+        assert_eq!(offloads(console), want);
+    }
+
+    #[test]
+    fn some_offloads() {
+        let console = b"hello\r\nvirtio-net features 1100000110000001\r\n";
+        let want = "Linux uses, of what both guests are offered: CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, MRG_RXBUF, \
+                    without HOST_TSO4, HOST_TSO6";
+        check(console, want);
+    }
+
+    #[test]
+    fn no_word_of_offloads() {
+        check(b"hello\r\n", "Linux did not tell the features of its network card");
+    }
 }

@@ -33,8 +33,25 @@ impl Unpacked {
     }
 }
 
+/// Another name for every change of what is downloaded.
+const FOLDER: &str = "debian-1";
+
+/// The packages, downloaded and unpacked unless that was done before.
+pub fn in_cache(cache: &Path) -> Result<Unpacked> {
+    let folder = cache.join(FOLDER);
+    // Written last, since an interrupted download must not look finished.
+    let complete = folder.join("complete");
+    if !complete.exists() {
+        fetch(&folder)?;
+        fs::write(&complete, "")?;
+    }
+    let mut files = Vec::new();
+    collect(&folder.join("root"), &mut files)?;
+    Ok(Unpacked { files })
+}
+
 /// Downloads and unpacks kernel, busybox, nginx and its libraries into `folder`.
-pub fn fetch(folder: &Path) -> Result<Unpacked> {
+fn fetch(folder: &Path) -> Result {
     let (debs, root) = (folder.join("debs"), folder.join("root"));
     fs::create_dir_all(&debs)?;
     fs::create_dir_all(&root)?;
@@ -46,9 +63,7 @@ pub fn fetch(folder: &Path) -> Result<Unpacked> {
     for deb in fs::read_dir(&debs)? {
         run(Command::new("dpkg").arg("-x").arg(deb?.path()).arg(&root))?;
     }
-    let mut files = Vec::new();
-    collect(&root, &mut files)?;
-    Ok(Unpacked { files })
+    Ok(())
 }
 
 /// All libraries a program needs, and those that they need.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::client::Client;
-use super::garbage::{self, Random};
-use super::{Site, Trouble};
+use super::{Site, garbage};
+use crate::chance::Random;
+use crate::client::{Client, Trouble};
 
 /// A kind of client.
 pub struct Kind {

@@ -2,7 +2,6 @@
 //! give up, garbage, clients that are slow in either direction. Afterwards the guest must have
 //! given back all memory it took for them.
 
-mod client;
 mod clients;
 mod garbage;
 
@@ -12,8 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cases::{FILE_LENS, HELLO_LEN};
-use crate::{Result, error};
-use client::Client;
+use crate::chance::Random;
+use crate::client::{Trouble, get};
+use crate::{Result, error, heap};
 use clients::KINDS;
 
 /// What came out.
@@ -50,20 +50,9 @@ struct Tally {
     slowest: Duration,
 }
 
-/// What a client met.
-pub enum Trouble {
-    /// An answer that is not right.
-    Wrong(String),
-    /// Nothing happened for too long.
-    Stalled(String),
-    /// The connection was closed, where that is not an answer.
-    Closed(String),
-}
-
-/// Before heap is compared, a load of this length fills what the guest keeps for good.
-const FIRST_ROUND: Duration = Duration::from_secs(10);
-/// How long the guest may take to forget closed connections: TIME-WAIT and retransmissions.
-const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+/// Before heap is compared, a load of this length fills what the guest keeps for good: its pools of buffers are as
+/// large as the most that was ever in use at a time.
+const FIRST_ROUND: Duration = Duration::from_secs(60);
 /// Troubles that are described one by one.
 const TROUBLES_MAX: usize = 10;
 
@@ -71,9 +60,9 @@ const TROUBLES_MAX: usize = 10;
 pub fn run(address: SocketAddr, duration: Duration) -> Result<Findings> {
     let pages = fetch_pages(address)?;
     round(Site::new(address, pages.clone(), FIRST_ROUND.min(duration)));
-    let before = settled_heap(address);
+    let before = heap::settled(address);
     let tally = round(Site::new(address, pages, duration));
-    let after = before.and_then(|before| settled_to(address, before));
+    let after = before.and_then(|before| heap::settled_to(address, before));
     Ok(Findings {
         answers: tally.answers,
         wrong: tally.wrong,
@@ -114,38 +103,6 @@ fn fetch_pages(address: SocketAddr) -> Result<Vec<(&'static str, Vec<u8>)>> {
     Ok(pages)
 }
 
-fn get(address: SocketAddr, path: &str) -> std::result::Result<Vec<u8>, Trouble> {
-    let mut client = Client::connect(address)?;
-    client.ask(path, "Connection: close\r\n")?;
-    client.expect_ok()
-}
-
-/// Heap in use once it has stopped falling, from the guest's `/stats`.
-fn settled_heap(address: SocketAddr) -> Option<u64> {
-    let start = Instant::now();
-    let mut lowest = (heap_in_use(address)?, Instant::now());
-    // Without a lower value for longer than TIME-WAIT lasts, nothing more will be freed.
-    while lowest.1.elapsed() < Duration::from_secs(25) && start.elapsed() < SETTLE_LIMIT {
-        thread::sleep(Duration::from_secs(1));
-        let heap = heap_in_use(address)?;
-        if heap < lowest.0 {
-            lowest = (heap, Instant::now());
-        }
-    }
-    Some(lowest.0)
-}
-
-/// Heap in use as soon as it is back at `before`, or else when it has settled.
-fn settled_to(address: SocketAddr, before: u64) -> Option<u64> {
-    let heap = heap_in_use(address)?;
-    if heap <= before { Some(heap) } else { settled_heap(address) }
-}
-
-fn heap_in_use(address: SocketAddr) -> Option<u64> {
-    let stats: serde_json::Value = serde_json::from_slice(&get(address, "/stats").ok()?).ok()?;
-    stats.get("heap_in_use")?.as_u64()
-}
-
 impl Site {
     fn new(address: SocketAddr, pages: Vec<(&'static str, Vec<u8>)>, duration: Duration) -> Site {
         let end = Instant::now() + duration;
@@ -154,7 +111,7 @@ impl Site {
 
     /// One client after the other until the end.
     fn keep_busy(&self, kind: &clients::Kind, seed: u64) {
-        let mut random = garbage::Random::new(seed);
+        let mut random = Random::new(seed);
         while !self.is_over() {
             let start = Instant::now();
             let met = (kind.run)(self, &mut random);
@@ -188,7 +145,7 @@ impl Site {
     }
 
     /// Path and body of one of the pages.
-    fn page(&self, random: &mut garbage::Random) -> &(&'static str, Vec<u8>) {
+    fn page(&self, random: &mut Random) -> &(&'static str, Vec<u8>) {
         // Mostly small ones: the largest takes a thousand times as long.
         let index = match random.below(100) {
             0..50 => 0,
@@ -197,15 +154,5 @@ impl Site {
             _ => 3,
         };
         &self.pages[index]
-    }
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Trouble::Wrong(what) => write!(out, "wrong answer: {what}"),
-            Trouble::Stalled(what) => write!(out, "stalled: {what}"),
-            Trouble::Closed(what) => write!(out, "closed: {what}"),
-        }
     }
 }

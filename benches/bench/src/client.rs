@@ -1,13 +1,12 @@
 //! A plain HTTP client that blocks, for checks.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use memchr::memmem;
 use socket2::SockRef;
-
-use super::Trouble;
 
 /// No step of an exchange may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -19,7 +18,25 @@ pub struct Client {
     buffer: Vec<u8>,
 }
 
+/// What a client met.
+#[derive(Debug)]
+pub enum Trouble {
+    /// An answer that is not right.
+    Wrong(String),
+    /// Nothing happened for too long.
+    Stalled(String),
+    /// The connection was closed, where that is not an answer.
+    Closed(String),
+}
+
 type Outcome<T> = Result<T, Trouble>;
+
+/// The body that a new connection gets for `GET path`.
+pub fn get(address: SocketAddr, path: &str) -> Outcome<Vec<u8>> {
+    let mut client = Client::connect(address)?;
+    client.ask(path, "Connection: close\r\n")?;
+    client.expect_ok()
+}
 
 impl Client {
     /// Opens a connection.
@@ -108,5 +125,15 @@ fn trouble(when: &str, cause: &std::io::Error) -> Trouble {
             Trouble::Stalled(format!("{when} took longer than {PATIENCE:?}"))
         }
         _ => Trouble::Closed(format!("{when}: {cause}")),
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Wrong(what) => write!(out, "wrong answer: {what}"),
+            Trouble::Stalled(what) => write!(out, "stalled: {what}"),
+            Trouble::Closed(what) => write!(out, "closed: {what}"),
+        }
     }
 }

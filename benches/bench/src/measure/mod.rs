@@ -1,20 +1,24 @@
 //! The measurements, in the order of the table.
 
+mod network;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use crate::boot::{first_answer, first_log_line};
-use crate::cases::{self, LOADS, LoadCase};
-use crate::connections::Idle;
+use crate::cases;
 use crate::linux::Linux;
-use crate::load::{self, Outcome, Span};
+use crate::load::{self, Load, Span};
 use crate::namespace::GUEST;
 use crate::profile::Recording;
 use crate::project::Project;
 use crate::report::{Report, Side};
+use crate::tls::TLS_PORT;
+use crate::upload::{self, Uploader};
 use crate::vm::{Counting, Guest, Machine, Vm};
-use crate::{Options, Result, What, error, mixed, size};
+use crate::{Options, Result, What, error, flood, mixed, size};
 
 /// A run of the benchmark.
 pub struct Bench<'run> {
@@ -29,8 +33,6 @@ pub struct Bench<'run> {
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// Our images answer within a second; a memory that is too small shows by then.
 const SMALL_BOOT_LIMIT: Duration = Duration::from_secs(20);
-/// Connections that are only open, beside the load.
-const IDLE_CONNECTIONS: usize = 10_000;
 
 impl<'run> Bench<'run> {
     /// A run that has measured nothing yet.
@@ -69,7 +71,7 @@ impl<'run> Bench<'run> {
         Ok(())
     }
 
-    /// A load case, or one of `boot`, `log` (start to the first log line) and `idle`.
+    /// A case, or one of `boot`, `log` (start to the first log line) and `idle`.
     fn record(&self, guest: &Guest, case: &str) -> Result<Recording> {
         let mut vm = self.boot(guest, Counting::Profile)?;
         if case == "log" {
@@ -83,8 +85,21 @@ impl<'run> Bench<'run> {
                 thread::sleep(Duration::from_secs(12));
                 Recording::of_silence(&vm, Duration::from_secs(10))
             }
-            _ => Recording::of_load(&vm, guest, &self.load_case(case)?.load, self.span()),
+            _ => self.record_case(&vm, guest, case),
         }
+    }
+
+    fn record_case(&self, vm: &Vm, guest: &Guest, case: &str) -> Result<Recording> {
+        let address = address(guest);
+        if let Some(case) = cases::load_case(case) {
+            return Recording::of_load(vm, guest, &case.load, self.span());
+        }
+        if let Some(flood) = flood::flood(case) {
+            return Recording::around(vm, "packet", || flood::alone(address, flood, self.flood_time()));
+        }
+        let mut uploader = Uploader::connect(address)?;
+        uploader.upload()?;
+        Recording::around(vm, "MB", || uploader.upload().map(|_| upload::BODY_LEN as f64 / 1e6))
     }
 
     fn measure_side(&mut self, side: Side, guest: &Guest, small: &Guest) -> Result {
@@ -96,6 +111,15 @@ impl<'run> Bench<'run> {
         }
         if self.options.wants(What::Load) {
             self.loaded(side, guest)?;
+        }
+        if self.options.wants(What::Upload) {
+            self.upload(side, guest)?;
+        }
+        if self.options.wants(What::Tls) {
+            self.tls(side, guest)?;
+        }
+        if self.options.wants(What::Flood) {
+            self.floods(side, small)?;
         }
         if self.options.wants(What::Connections) {
             self.connections(side, small)?;
@@ -146,52 +170,6 @@ impl<'run> Bench<'run> {
         first_answer(&mut vm, address(guest), "/hello", BOOT_LIMIT)
             .map_err(|cause| error(format!("the guest does not answer after being idle: {cause}")))?;
         self.report.add(side, "idle.insn", executed as f64 / seconds as f64);
-        Ok(())
-    }
-
-    fn loaded(&mut self, side: Side, guest: &Guest) -> Result {
-        let all: Vec<&str> = LOADS.iter().map(|case| case.id).collect();
-        let mut vm = self.serving(guest)?;
-        for case in self.loads(&all)? {
-            match load::run(&vm, address(guest), &case.load, self.span()) {
-                Ok(outcome) => self.loaded_with(side, case, &outcome),
-                Err(cause) => {
-                    self.report.note(format!("{side:?} {}: {cause}", case.id));
-                    // The other cases get a guest that has not failed.
-                    drop(vm);
-                    vm = self.serving(guest)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn loaded_with(&mut self, side: Side, case: &LoadCase, outcome: &Outcome) {
-        self.report.add(side, &format!("{}.insn", case.id), outcome.instructions_per_answer());
-        self.report.add(side, &format!("{}.rate", case.id), outcome.answers_per_second());
-        self.remarks(side, case.id, outcome);
-    }
-
-    fn remarks(&mut self, side: Side, case: &str, outcome: &Outcome) {
-        let host_micros = outcome.host_cpu.as_secs_f64() * 1e6 / outcome.answers as f64;
-        eprintln!("{side:?} {case}: {host_micros:.1} µs of QEMU's CPU time/request");
-        if outcome.failures > 0 {
-            let failures = outcome.failures;
-            self.report.note(format!("{side:?} {case}: {failures} connections failed"));
-        }
-    }
-
-    fn connections(&mut self, side: Side, guest: &Guest) -> Result {
-        let vm = self.serving(guest)?;
-        let load = &self.load_case("hello64")?.load;
-        let without = load::run(&vm, address(guest), load, self.span())?;
-        self.report.add(side, "idle10k.without", without.instructions_per_answer());
-        let idle = Idle::open(address(guest), IDLE_CONNECTIONS)?;
-        let with = load::run(&vm, address(guest), load, self.span())?;
-        // Counted last: a connection that was dropped meanwhile was not accepted for good.
-        self.report.add(side, "idle10k.accepted", idle.still_open() as f64);
-        self.report.add(side, "idle10k.insn", with.instructions_per_answer());
-        self.remarks(side, "idle10k", &with);
         Ok(())
     }
 
@@ -283,20 +261,18 @@ impl<'run> Bench<'run> {
         if self.options.quick { seconds(1, 2) } else { seconds(3, 8) }
     }
 
-    /// The load cases that were asked for by name, or these.
-    fn loads(&self, usual: &[&str]) -> Result<Vec<&'static LoadCase>> {
-        let named: Vec<&str> = self.options.case.iter().map(String::as_str).collect();
-        let ids = if named.is_empty() { usual } else { &named };
-        ids.iter().map(|id| self.load_case(id)).collect()
-    }
-
-    fn load_case(&self, id: &str) -> Result<&'static LoadCase> {
-        let known = || LOADS.iter().map(|case| case.id).collect::<Vec<_>>().join(", ");
-        cases::load_case(id).ok_or_else(|| error(format!("no case {id}; there are {}", known())))
+    /// Long enough for 100,000 packets.
+    fn flood_time(&self) -> Duration {
+        Duration::from_secs(if self.options.quick { 2 } else { 10 })
     }
 }
 
 /// Where a guest serves.
-pub fn address(guest: &Guest) -> std::net::SocketAddr {
+pub fn address(guest: &Guest) -> SocketAddr {
     load::address_of(GUEST, guest.port)
+}
+
+/// Where it serves what this load asks for.
+pub fn load_address(guest: &Guest, load: &Load) -> SocketAddr {
+    load::address_of(GUEST, if load.tls.is_some() { TLS_PORT } else { guest.port })
 }

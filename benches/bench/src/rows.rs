@@ -1,0 +1,190 @@
+//! The table's rows: what is measured, and what is to be reached.
+
+/// Rows that belong together, under a heading.
+pub struct Section {
+    /// The heading.
+    pub title: &'static str,
+    /// The rows, in order.
+    pub cases: &'static [Case],
+}
+
+/// One row.
+pub struct Case {
+    /// Its name in the JSON file.
+    pub id: &'static str,
+    /// What the reader sees.
+    pub title: &'static str,
+    /// What the values are, and how to print them.
+    pub unit: Unit,
+    /// The value to reach.
+    pub target: Target,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Guest instructions.
+    Instructions,
+    /// Guest instructions, in millions.
+    Millions,
+    /// Requests, handshakes or megabytes (of a million bytes) a second: the only unit of which more is better.
+    PerSecond,
+    /// Milliseconds.
+    Milliseconds,
+    /// Kilobytes of 1,000 bytes.
+    Kilobytes,
+    /// MiB.
+    Mebibytes,
+    /// A plain number.
+    Count,
+}
+
+/// What is to be reached.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Target {
+    /// Nothing in particular: shown for comparison.
+    None,
+    /// At most this much of the unit.
+    AtMost(f64),
+    /// Exactly this much.
+    Exactly(f64),
+    /// At least this many times what Linux reaches in the same run.
+    TimesLinux(f64),
+    /// At most this many times our own value of another case.
+    TimesCase(f64, &'static str),
+}
+
+const fn row(id: &'static str, title: &'static str, unit: Unit, target: Target) -> Case {
+    Case { id, title, unit, target }
+}
+
+use Target::{AtMost, Exactly, None, TimesCase, TimesLinux};
+use Unit::{Count, Instructions, Kilobytes, Mebibytes, Millions, Milliseconds, PerSecond};
+
+/// All rows, in the order of the table.
+pub const SECTIONS: &[Section] = &[
+    Section { title: "Requests", cases: REQUESTS },
+    Section { title: "Upload, one connection", cases: UPLOADS },
+    Section { title: "TLS 1.3, ECDSA P-256, X25519", cases: TLS },
+    Section { title: "100,000 SYNs from random addresses in 10 s beside an honest client", cases: FLOOD_SYN },
+    Section { title: "The same from four addresses", cases: FLOOD_FEW },
+    Section { title: "The same with ACKs from random addresses", cases: FLOOD_ACK },
+    Section { title: "The same with resets, in the name of the honest client's kept connection", cases: FLOOD_RST },
+    Section { title: "Many connections", cases: CONNECTIONS },
+    Section { title: "Boot, idle, size, memory", cases: MACHINE },
+    Section { title: "Mixed load", cases: MIXED },
+];
+
+/// All rows.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    SECTIONS.iter().flat_map(|section| section.cases)
+}
+
+const REQUESTS: &[Case] = &[
+    row("hello1.insn", "hello, 1 connection: instructions/request", Instructions, AtMost(6_000.0)),
+    row("hello16.insn", "hello, 16 connections: instructions/request", Instructions, None),
+    row("hello64.insn", "hello, 64 connections: instructions/request", Instructions, AtMost(3_000.0)),
+    row("page16.insn", "600-byte page, 16 connections: instructions/request", Instructions, None),
+    row("100k16.insn", "100 KiB, 16 connections: instructions/request", Instructions, AtMost(60_000.0)),
+    row("10m1.insn", "10 MiB, 1 connection: instructions/request", Instructions, AtMost(7e6)),
+    row("close16.insn", "a connection each, 16 at a time: instructions/request", Instructions, AtMost(10_000.0)),
+    row("hello1.rate", "hello, 1 connection: requests/s", PerSecond, None),
+    row("hello16.rate", "hello, 16 connections: requests/s", PerSecond, None),
+    row("hello64.rate", "hello, 64 connections: requests/s", PerSecond, TimesLinux(4.0)),
+    row("page16.rate", "600-byte page, 16 connections: requests/s", PerSecond, None),
+    row("100k16.rate", "100 KiB, 16 connections: requests/s", PerSecond, TimesLinux(2.0)),
+    row("10m1.rate", "10 MiB, 1 connection: MB/s", PerSecond, TimesLinux(1.0)),
+    row("close16.rate", "a connection each, 16 at a time: requests/s", PerSecond, None),
+];
+
+const UPLOADS: &[Case] = &[
+    row("upload.insn", "100 MB to the guest: instructions/MB", Instructions, None),
+    row("upload.rate", "100 MB to the guest: MB/s", PerSecond, TimesLinux(1.0)),
+];
+
+const TLS: &[Case] = &[
+    row("tls-full.insn", "connection, handshake, hello: instructions", Instructions, None),
+    row("tls-resumed.insn", "the same, resumed: instructions", Instructions, None),
+    row("tls-aes.insn", "10 MiB, AES-128-GCM: instructions/MB", Instructions, None),
+    row("tls-chacha.insn", "10 MiB, ChaCha20-Poly1305: instructions/MB", Instructions, None),
+    row("tls-full.rate", "connection, handshake, hello: times/s", PerSecond, TimesLinux(1.0)),
+    row("tls-resumed.rate", "the same, resumed: times/s", PerSecond, None),
+    row("tls-aes.rate", "10 MiB, AES-128-GCM: MB/s", PerSecond, TimesLinux(1.0)),
+    row("tls-chacha.rate", "10 MiB, ChaCha20-Poly1305: MB/s", PerSecond, TimesLinux(1.0)),
+];
+
+/// The rows of a flood; `p50` and `p99` are the honest client's, of all its requests.
+macro_rules! flood_rows {
+    ($id:literal) => {
+        &[
+            row(concat!($id, ".sent"), "packets sent", Count, None),
+            row(concat!($id, ".insn"), "instructions/packet", Instructions, None),
+            row(concat!($id, ".failures"), "honest requests that failed", Count, Exactly(0.0)),
+            row(concat!($id, ".keep.p50.quiet"), "kept connection, p50 without: ms", Milliseconds, None),
+            row(concat!($id, ".keep.p50"), "kept connection, p50 under it: ms", Milliseconds, None),
+            row(concat!($id, ".keep.p99.quiet"), "kept connection, p99 without: ms", Milliseconds, None),
+            row(
+                concat!($id, ".keep.p99"),
+                "kept connection, p99 under it: ms",
+                Milliseconds,
+                TimesCase(3.0, concat!($id, ".keep.p99.quiet")),
+            ),
+            row(concat!($id, ".new.p50.quiet"), "a connection each, p50 without: ms", Milliseconds, None),
+            row(concat!($id, ".new.p50"), "a connection each, p50 under it: ms", Milliseconds, None),
+            row(concat!($id, ".new.p99.quiet"), "a connection each, p99 without: ms", Milliseconds, None),
+            row(
+                concat!($id, ".new.p99"),
+                "a connection each, p99 under it: ms",
+                Milliseconds,
+                TimesCase(3.0, concat!($id, ".new.p99.quiet")),
+            ),
+            row(concat!($id, ".before"), "heap in use before: KB", Kilobytes, None),
+            row(concat!($id, ".after"), "heap in use after: KB", Kilobytes, TimesCase(1.0, concat!($id, ".before"))),
+        ]
+    };
+}
+
+const FLOOD_SYN: &[Case] = flood_rows!("flood-syn");
+const FLOOD_FEW: &[Case] = flood_rows!("flood-few");
+const FLOOD_ACK: &[Case] = flood_rows!("flood-ack");
+const FLOOD_RST: &[Case] = flood_rows!("flood-rst");
+
+const CONNECTIONS: &[Case] = &[
+    row("idle10k.accepted", "idle connections accepted, 256 MiB", Count, Exactly(10_000.0)),
+    row("idle10k.without", "hello64, 256 MiB, no other connections: instructions/request", Instructions, None),
+    row(
+        "idle10k.insn",
+        "hello64, 256 MiB, beside 10,000 idle: instructions/request",
+        Instructions,
+        TimesCase(1.15, "idle10k.without"),
+    ),
+];
+
+const MACHINE: &[Case] = &[
+    row("boot.microvm.insn", "start to first answer, microvm: million instructions", Millions, AtMost(5.0)),
+    row("boot.microvm.ms", "start to first answer, microvm: ms", Milliseconds, None),
+    row(
+        "boot.microvm-no-acpi.insn",
+        "start to first answer, microvm,acpi=off: million instructions",
+        Millions,
+        AtMost(5.0),
+    ),
+    row("boot.microvm-no-acpi.ms", "start to first answer, microvm,acpi=off: ms", Milliseconds, None),
+    row("boot.q35.insn", "start to first answer, q35: million instructions", Millions, AtMost(12.0)),
+    row("boot.q35.ms", "start to first answer, q35: ms", Milliseconds, None),
+    row("idle.insn", "idle: instructions/s", Instructions, AtMost(5_000.0)),
+    row("size.hello", "stripped ELF, hello: KB", Kilobytes, AtMost(100.0)),
+    row("size.static-site", "stripped ELF, static-site: KB", Kilobytes, None),
+    row("size.static-site.bare", "the same without its files: KB", Kilobytes, AtMost(300.0)),
+    row("memory.hello", "smallest memory, hello: MiB", Mebibytes, AtMost(3.0)),
+    row("memory.static-site", "smallest memory, static-site: MiB", Mebibytes, AtMost(6.0)),
+];
+
+const MIXED: &[Case] = &[
+    row("mixed.answers", "right answers", Count, None),
+    row("mixed.wrong", "wrong answers", Count, Exactly(0.0)),
+    row("mixed.stalls", "stalls", Count, Exactly(0.0)),
+    row("mixed.slowest", "slowest probe, ms", Milliseconds, None),
+    row("mixed.before", "heap in use before, KB", Kilobytes, None),
+    row("mixed.after", "heap in use after, KB", Kilobytes, TimesCase(1.0, "mixed.before")),
+];
