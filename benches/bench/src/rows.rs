@@ -104,11 +104,11 @@ const UPLOADS: &[Case] = &[
 
 const TLS: &[Case] = &[
     row("tls-full.insn", "connection, handshake, hello: instructions", Instructions, None),
-    row("tls-resumed.insn", "the same, resumed: instructions", Instructions, None),
+    row("tls-resumed.insn", "connection, resumed handshake, hello: instructions", Instructions, None),
     row("tls-aes.insn", "10 MiB, AES-128-GCM: instructions/MB", Instructions, None),
     row("tls-chacha.insn", "10 MiB, ChaCha20-Poly1305: instructions/MB", Instructions, None),
     row("tls-full.rate", "connection, handshake, hello: times/s", PerSecond, TimesLinux(1.0)),
-    row("tls-resumed.rate", "the same, resumed: times/s", PerSecond, None),
+    row("tls-resumed.rate", "connection, resumed handshake, hello: times/s", PerSecond, None),
     row("tls-aes.rate", "10 MiB, AES-128-GCM: MB/s", PerSecond, TimesLinux(1.0)),
     row("tls-chacha.rate", "10 MiB, ChaCha20-Poly1305: MB/s", PerSecond, TimesLinux(1.0)),
 ];
