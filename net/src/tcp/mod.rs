@@ -151,7 +151,8 @@ pub(crate) struct Tcb {
     read_at: Instant,
     /// Since when nothing was acknowledged, while `backoff` counts.
     stalled_at: Instant,
-    user_timeout: Option<Duration>,
+    /// In microseconds; the largest number: none.
+    user_timeout: u64,
     keep_alive: Option<Duration>,
     challenged_at: Instant,
     /// The sequence number of a [`pending::RESET`].
@@ -253,7 +254,7 @@ impl Tcb {
             read_seq: 0,
             read_at: now,
             stalled_at: now,
-            user_timeout: settings.user_timeout,
+            user_timeout: settings.user_timeout.map_or(u64::MAX, timers::micros),
             keep_alive: None,
             challenged_at: now,
             reset_seq: 0,

@@ -3,6 +3,7 @@
 use super::{
     Opened, Outcome, Segment, Settings, State, SynOptions, Tcb, flag, pending,
     segment::span,
+    timers::micros,
     tuning::{MSS_DEFAULT, MSS_MIN},
     types::Gone,
 };
@@ -125,8 +126,6 @@ impl Tcb {
     }
 
     pub(super) fn on_round_trip(&mut self, rtt: Duration) {
-        // Seconds first: `as_micros` of a Duration works on 128 bits.
-        let micros = rtt.as_secs().saturating_mul(1_000_000).saturating_add(rtt.subsec_micros().into());
-        self.measure(micros);
+        self.measure(micros(rtt));
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     Budget, Outcome, Segment, State, Tcb, flag, pending,
     segment::{after, later, span},
+    timers::shift,
     tuning::{ACK_DELAY, CHALLENGE_PERIOD, CHALLENGES_MAX, READ_PERIOD_MIN},
     types::Gone,
 };
@@ -183,9 +184,16 @@ impl Tcb {
     /// Adds the bytes `from..to` of a segment's payload to what can be read.
     #[inline]
     fn append(&mut self, segment: &Segment<'_>, from: usize, to: usize) {
-        segment.payload.for_each(from, to, |at, bytes| self.rx.put(at - from, bytes));
-        self.rx.extend(to - from);
+        match segment.payload.first.get(from..to) {
+            Some(bytes) => self.rx.push(bytes),
+            None => self.append_pieces(segment, from, to),
+        }
         self.rcv_nxt = self.rcv_nxt.wrapping_add((to - from) as u32);
+    }
+
+    #[inline(never)]
+    fn append_pieces(&mut self, segment: &Segment<'_>, from: usize, to: usize) {
+        segment.payload.for_each(from, to, |_, bytes| self.rx.push(bytes));
     }
 
     /// Data up to `end` was appended; takes along what waited behind it.
@@ -239,7 +247,7 @@ impl Tcb {
         if span(self.rcv_acked, self.rcv_nxt) >= 2 * u32::from(self.mss_seen) {
             self.pending |= pending::ACK;
         } else if self.ack_at == Instant::FOREVER {
-            self.ack_at = now + Duration::from_micros(ACK_DELAY);
+            self.ack_at = shift(now, ACK_DELAY);
         }
     }
 

@@ -30,21 +30,32 @@ impl Ring {
         self.buffer.len()
     }
 
-    /// Stores `bytes`, `ahead` bytes after the end. They do not count yet.
+    /// Appends.
     #[inline]
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let start = (self.head + self.len) as usize;
+        match self.buffer.get_mut(start..start + bytes.len()) {
+            Some(place) => place.copy_from_slice(bytes),
+            // It wraps, or must grow.
+            None => self.put(0, bytes),
+        }
+        self.len += bytes.len() as u32;
+    }
+
+    /// Stores `bytes`, `ahead` bytes after the end. They do not count yet.
+    #[inline(never)]
     pub(super) fn put(&mut self, ahead: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let at = self.len() + ahead;
         if at + bytes.len() > self.buffer.len() {
             self.grow(at + bytes.len());
         }
         let start = self.place(at);
-        let tail = self.buffer.len() - start;
-        if bytes.len() <= tail {
-            self.buffer[start..start + bytes.len()].copy_from_slice(bytes);
-        } else {
-            self.buffer[start..].copy_from_slice(&bytes[..tail]);
-            self.buffer[..bytes.len() - tail].copy_from_slice(&bytes[tail..]);
-        }
+        let (first, second) = bytes.split_at(bytes.len().min(self.buffer.len() - start));
+        self.buffer[start..start + first.len()].copy_from_slice(first);
+        self.buffer[..second.len()].copy_from_slice(second);
     }
 
     /// Counts `len` further bytes, which [`put`](Self::put) has stored.
@@ -54,29 +65,26 @@ impl Ring {
         self.len += len as u32;
     }
 
-    /// Appends.
-    #[inline]
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.put(0, bytes);
-        self.extend(bytes.len());
-    }
-
     /// Copies the bytes from `offset` on into `into`, all of it.
     #[inline]
     pub(super) fn copy(&self, offset: usize, into: &mut [u8]) {
+        let start = self.head as usize + offset;
+        match self.buffer.get(start..start + into.len()) {
+            Some(bytes) => into.copy_from_slice(bytes),
+            None => self.copy_wrapped(offset, into),
+        }
+    }
+
+    #[inline(never)]
+    fn copy_wrapped(&self, offset: usize, into: &mut [u8]) {
         assert!(offset + into.len() <= self.len(), "the ring does not hold these bytes");
         if into.is_empty() {
             return;
         }
         let start = self.place(offset);
-        let tail = self.buffer.len() - start;
-        if into.len() <= tail {
-            into.copy_from_slice(&self.buffer[start..start + into.len()]);
-        } else {
-            let (first, second) = into.split_at_mut(tail);
-            first.copy_from_slice(&self.buffer[start..]);
-            second.copy_from_slice(&self.buffer[..second.len()]);
-        }
+        let (first, second) = into.split_at_mut(into.len().min(self.buffer.len() - start));
+        first.copy_from_slice(&self.buffer[start..start + first.len()]);
+        second.copy_from_slice(&self.buffer[..second.len()]);
     }
 
     /// The first bytes that lie in one piece; all of them unless the ring wraps.
@@ -92,7 +100,10 @@ impl Ring {
     pub(super) fn consume(&mut self, len: usize) {
         assert!(len <= self.len(), "the ring does not hold so many bytes");
         self.len -= len as u32;
-        self.head = if self.buffer.is_empty() { 0 } else { self.place(len) as u32 };
+        self.head += len as u32;
+        if self.head as usize >= self.buffer.len() {
+            self.head -= self.buffer.len() as u32;
+        }
     }
 
     /// Starts again at the front of the memory. Only when empty, and nothing is stored ahead.

@@ -13,6 +13,9 @@ impl Tcb {
     #[inline]
     pub(crate) fn next_segment(&mut self, payload_max: usize, now: Instant) -> Option<Outgoing> {
         if self.pending & pending::DATA != 0 {
+            if let Some(len) = self.easy_len(payload_max, now) {
+                return Some(self.send_easy(len, now));
+            }
             let outgoing = self.next_data((payload_max as u32).max(1), now);
             if outgoing.is_some() {
                 return outgoing;
@@ -28,7 +31,48 @@ impl Tcb {
         self.tx.copy(outgoing.offset as usize, into);
     }
 
+    /// The usual case: everything there is to send may go out as one, and nothing else is to be said. How much that is.
     #[inline]
+    fn easy_len(&self, payload_max: usize, now: Instant) -> Option<u32> {
+        let flight = self.flight();
+        let idle = now.as_micros().wrapping_sub(self.timed_at.as_micros()) > self.rto.into();
+        if self.lossy || self.fin_queued || self.nagle || self.holes.is_some() || idle {
+            return None;
+        }
+        let unsent = (self.tx.len() as u32).wrapping_sub(flight);
+        let room = self.snd_wnd.min(self.cwnd).saturating_sub(flight);
+        (unsent > 0 && unsent <= room && unsent as usize <= payload_max).then_some(unsent)
+    }
+
+    #[inline]
+    fn send_easy(&mut self, len: u32, now: Instant) -> Outgoing {
+        let (seq, offset) = (self.snd_nxt, self.flight());
+        self.snd_nxt = seq.wrapping_add(len);
+        self.on_new_sent(offset == 0, now);
+        let window = self.tell_window();
+        self.acked_now();
+        self.pending &= !pending::DATA;
+        let flags = flag::ACK | flag::PSH;
+        let segment_len = self.mss;
+        Outgoing { seq, ack: self.rcv_nxt, window, flags, options: Options::None, offset, len, segment_len }
+    }
+
+    /// New data, up to `snd_nxt`, goes out; `first`: nothing else flies. Round trip and timer.
+    #[inline]
+    fn on_new_sent(&mut self, first: bool, now: Instant) {
+        if !self.timing && !self.lossy {
+            self.timing = true;
+            (self.timed_seq, self.timed_at) = (self.snd_nxt, now);
+        }
+        if self.timer == Timer::Persist {
+            (self.backoff, self.overrides) = (0, false);
+        }
+        if first || self.timer != Timer::Retransmit {
+            self.start_retransmit_timer(now);
+        }
+    }
+
+    #[inline(never)]
     fn next_data(&mut self, payload_max: u32, now: Instant) -> Option<Outgoing> {
         let options = self.ack_options();
         let mss = (u32::from(self.mss) - options.len() as u32).min(payload_max);
@@ -74,7 +118,6 @@ impl Tcb {
             let pushes = len == window && (len >= self.snd_wnd_max / 2 || self.overrides);
             whole > 0 || !pushes
         };
-        self.overrides = false;
         if waits { whole } else { len }
     }
 
@@ -93,14 +136,7 @@ impl Tcb {
         if fin {
             self.on_fin_sent();
         }
-        if !self.timing && !self.lossy {
-            self.timing = true;
-            (self.timed_seq, self.timed_at) = (self.snd_nxt, now);
-        }
-        if first || self.timer != Timer::Retransmit {
-            self.backoff = if self.timer == Timer::Persist { 0 } else { self.backoff };
-            self.start_retransmit_timer(now);
-        }
+        self.on_new_sent(first, now);
         if self.unsent() == 0 && !self.fin_unsent() && !self.lossy {
             self.pending &= !pending::DATA;
         }

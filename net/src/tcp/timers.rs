@@ -23,11 +23,12 @@ pub(super) enum Timer {
 
 /// `micros` after `moment`.
 #[inline]
-fn shift(moment: Instant, micros: u64) -> Instant {
+pub(super) fn shift(moment: Instant, micros: u64) -> Instant {
     Instant::from_micros(moment.as_micros().saturating_add(micros))
 }
 
-fn micros(duration: Duration) -> u64 {
+/// Its microseconds. `as_micros` of a Duration works on 128 bits.
+pub(super) fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
@@ -95,25 +96,18 @@ impl Tcb {
         }
         let waits_for_window = self.snd_wnd == 0 || self.timer == Timer::Persist;
         let since = if waits_for_window { self.stalled_at.max(self.heard_at) } else { self.stalled_at };
-        self.user_timeout.is_some_and(|timeout| now - since >= timeout)
+        micros(now - since) >= self.user_timeout
     }
 
     /// How long the first timeout takes.
     #[inline]
     fn first_wait(&self) -> u64 {
-        match self.user_timeout {
-            Some(timeout) => micros(timeout).min(self.rto.into()),
-            None => self.rto.into(),
-        }
+        u64::from(self.rto).min(self.user_timeout)
     }
 
     /// How long the next timeout takes: twice the last, and not past the user timeout.
     fn backed_off(&self) -> u64 {
-        let wait = (u64::from(self.rto) << self.backoff.min(16)).min(RTO_MAX);
-        match self.user_timeout {
-            Some(timeout) => wait.min(micros(timeout)),
-            None => wait,
-        }
+        (u64::from(self.rto) << self.backoff.min(16)).min(RTO_MAX).min(self.user_timeout)
     }
 
     #[inline]

@@ -3,8 +3,7 @@
 use super::{
     Budget, Outgoing, ReadResult, State, Tcb, WriteResult, flag, pending,
     ring::RING_LEN_MIN,
-    segment::span,
-    timers::Timer,
+    timers::{Timer, micros},
     tuning::{MSS_MIN, SEND_INITIAL, WINDOW_INITIAL},
     types::Gone,
 };
@@ -149,7 +148,7 @@ impl Tcb {
 
     /// How long data may stay unacknowledged (RFC 5482). From the next timeout on.
     pub(crate) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
-        self.user_timeout = timeout;
+        self.user_timeout = timeout.map_or(u64::MAX, micros);
     }
 
     /// The path takes segments of this payload at most. What flies in longer ones is sent again; that is no sign of
