@@ -2,8 +2,8 @@
 
 use super::{
     limits::{
-        BURST_INTERVAL, BURST_LEN, CALM_MICROS, DELAY_FACTOR, DELAY_SLACK_MICROS, POLL_MAX, POLL_MIN, STAGES,
-        STEP_MICROS,
+        BURST_INTERVAL, BURST_LEN, CALM_MICROS, DELAY_FACTOR, DELAY_SLACK_MICROS, HELD_SLACK, POLL_MAX, POLL_MIN,
+        STAGES, STEP_MICROS,
     },
     packet::Times,
 };
@@ -24,7 +24,10 @@ impl Sample {
     /// `None` when the server claims to have held the packet for longer than it was away.
     pub(crate) fn new(wall: Duration, elapsed: Duration, times: &Times) -> Option<Sample> {
         let held = times.sent.saturating_sub(times.received);
-        let delay = elapsed.checked_sub(held)?;
+        if held > elapsed + HELD_SLACK {
+            return None;
+        }
+        let delay = elapsed.saturating_sub(held);
         let (there, back) = (micros(times.received) - micros(wall), micros(times.sent) - micros(wall + elapsed));
         Some(Sample { offset: (there + back) / 2, delay: delay.as_micros() as u64 })
     }
@@ -174,7 +177,9 @@ mod tests {
         check_sample(20, 510, 510, Some((500, 20)));
         check_sample(20, -90, -90, Some((-100, 20)));
         check_sample(20, 20, 20, Some((10, 20)));
-        check_sample(20, 10, 31, None);
+        check_sample(20, 10, 32, None);
+        let held = Times { received: Duration::from_millis(5), sent: Duration::from_millis(26) };
+        assert!(Sample::new(Duration::ZERO, Duration::from_millis(20), &held).is_some_and(|sample| sample.delay == 0));
         let extreme = Times { received: Duration::MAX, sent: Duration::MAX };
         assert!(Sample::new(Duration::ZERO, Duration::ZERO, &extreme).is_some());
     }

@@ -38,6 +38,9 @@ pub const DELAY_FACTOR: u64 = 2;
 /// See [`DELAY_FACTOR`]; in a local network, ways are too short to be compared.
 pub const DELAY_SLACK_MICROS: u64 = 2_000;
 
+/// By how much a server may claim to have held a packet longer than it was away: the two clocks tick on their own.
+pub const HELD_SLACK: Duration = Duration::from_millis(1);
+
 /// A server that is itself this far from its source is not believed; systemd-timesyncd has the same default
 /// (timesyncd.conf(5), `RootDistanceMaxSec`).
 pub const ROOT_DISTANCE_MAX: Duration = Duration::from_secs(5);
