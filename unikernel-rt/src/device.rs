@@ -1,11 +1,12 @@
 //! Devices as the rest of the system sees them: traits that virtio drivers and simulated parts both implement.
 
 mod frame;
+mod pool;
 
-pub(crate) use frame::FramePool;
 #[cfg(target_os = "none")]
 pub(crate) use frame::HEADROOM;
 pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame, Segmentation};
+pub(crate) use pool::FramePool;
 
 use core::task::{Context, Poll};
 
@@ -26,8 +27,8 @@ pub trait NetDevice {
     fn receive(&mut self) -> Option<Frame>;
 
     /// Queues a frame for sending. Hands it back when the queue is full; try again after
-    /// [`poll_ready`](Self::poll_ready). A frame longer than the MTU and its header is a bug of the caller and
-    /// panics.
+    /// [`poll_ready`](Self::poll_ready). A bug of the caller, and panics: a frame longer than the MTU and its header, unless
+    /// it has a [segmentation](Frame::segmentation) that the port offers; one of several parts.
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame>;
 
     /// Tells the device about the frames queued since the last call: one doorbell for a batch.
@@ -45,8 +46,8 @@ pub struct Offloads {
     pub tx_checksum: bool,
     /// It may mark received frames as [`Checksum::Valid`]; the others must be checked.
     pub rx_checksum: bool,
-    /// It cuts TCP over IPv4 into segments, as [`Frame::segmentation`] says. It completes checksums then, too.
+    /// It cuts TCP packets over IPv4 with a [`Segmentation`], up to 65,535 bytes of IP packet.
     pub segmentation_v4: bool,
-    /// The same over IPv6.
+    /// The same over IPv6; its payload length counts after the IP header.
     pub segmentation_v6: bool,
 }

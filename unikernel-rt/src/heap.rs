@@ -13,7 +13,22 @@ pub struct HeapStats {
     pub total: usize,
 }
 
+impl HeapStats {
+    /// Not allocated.
+    pub fn free(&self) -> usize {
+        self.total.saturating_sub(self.in_use)
+    }
+}
+
 /// The heap now. All zero on the hosted platform, which uses the system's allocator.
 pub fn stats() -> HeapStats {
     platform::heap_stats()
+}
+
+/// Bytes that can still be allocated, about: not in use, or in frames that wait to be used again and are given back when
+/// the heap runs out. Fragments may be too small for a large block. A few dozen instructions.
+///
+/// On the hosted platform `usize::MAX`, unless [`sim::set_heap_free`](crate::sim::set_heap_free) says otherwise.
+pub fn free() -> usize {
+    platform::heap_free()
 }

@@ -37,3 +37,9 @@ where
 {
     crate::platform::block_on(args, future)
 }
+
+/// Makes [`heap::free`](crate::heap::free) return this until it is called again or this machine ends, so that a test sees
+/// what happens when memory is low. Allocating goes on as before.
+pub fn set_heap_free(len: usize) {
+    crate::platform::set_heap_free(len);
+}

@@ -7,6 +7,7 @@ extern crate alloc;
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use unikernel_rt::{
+    device::Frame,
     entropy, heap, spawn, spawn_supervised,
     sync::channel,
     task::{Panicked, yield_now},
@@ -57,6 +58,28 @@ async fn the_heap_gives_back_what_it_got() {
     if cfg!(target_os = "none") {
         assert_eq!(heap::stats().in_use, before);
     }
+}
+
+/// Frames that wait in their pool count as free and are given back before an allocation fails.
+#[unikernel_rt::test]
+async fn a_full_heap_takes_the_frames_that_wait() {
+    const FRAMES: usize = 10;
+    const BLOCK_LEN: usize = 64 * 1024;
+    let before = heap::free();
+    let frames: Vec<Frame> = (0..FRAMES).map(|_| Frame::with_capacity(BLOCK_LEN)).collect();
+    assert!(heap::free() <= before - FRAMES * BLOCK_LEN);
+    drop(frames);
+    assert!(heap::stats().free() <= before - FRAMES * BLOCK_LEN && heap::free() > before - BLOCK_LEN);
+    let mut blocks = Vec::with_capacity(heap::stats().total / BLOCK_LEN);
+    loop {
+        let mut block = Vec::<u8>::new();
+        if block.try_reserve_exact(BLOCK_LEN).is_err() {
+            break;
+        }
+        blocks.push(block);
+    }
+    assert!(heap::free() < FRAMES * BLOCK_LEN, "{} bytes are left in {} blocks", heap::free(), blocks.len());
+    assert!(Frame::try_with_capacity(BLOCK_LEN).is_none());
 }
 
 #[unikernel_rt::test]

@@ -1,7 +1,12 @@
 //! An Ethernet frame in memory that drivers and stack hand to each other.
 
+use super::pool;
 use crate::platform::with_core;
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{
+    alloc::{Layout, handle_alloc_error},
+    boxed::Box,
+    vec::Vec,
+};
 use core::{
     fmt,
     ops::{Deref, DerefMut},
@@ -13,32 +18,23 @@ pub(crate) const HEADROOM: usize = 16;
 /// The longest frame of an ordinary network: an MTU of 1500, the Ethernet header and a VLAN tag.
 pub const FRAME_LEN_DEFAULT: usize = 1518;
 
-/// Buffers of this size are used again; it holds [`FRAME_LEN_DEFAULT`] and its headroom.
-const BUFFER_LEN: usize = 1536;
-
-/// Buffers kept for later; more than a full receive and a full transmit queue go back to the heap.
-const POOLED_MAX: usize = 512;
-
 /// An Ethernet frame, from the destination address on, without its check sequence. Dereferences to its bytes.
 ///
 /// Its memory comes from a pool and goes back there.
 pub struct Frame {
     buffer: Box<[u8]>,
-    len: usize,
+    len: u32,
+    /// Where in the buffer it starts: after the headroom, except for the later parts of a packet.
+    start: u16,
     /// What is known, or to be done, about the checksum of the TCP or UDP packet inside.
     pub checksum: Checksum,
-    /// To send: the device shall cut the TCP packet inside into segments. It must be marked [`Checksum::Partial`], too.
+    /// Received: the TCP packet was merged from several. To send: the device shall cut the TCP packet into several, for
+    /// which the [checksum](Self::checksum) must be [`Checksum::Partial`] and the device must
+    /// [offer](super::Offloads) it.
     pub segmentation: Option<Segmentation>,
-    /// Received: what did not fit the first buffer. Nearly always there is nothing, so it costs one pointer.
-    #[expect(clippy::box_collection, reason = "frames move by value")]
+    /// A frame moves by value several times, and few have more parts: one word here instead of three.
+    #[expect(clippy::box_collection, reason = "a word smaller than what clippy proposes")]
     rest: Option<Box<Vec<Frame>>>,
-}
-
-/// How a device cuts a packet into segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segmentation {
-    /// Bytes of payload in each but the last.
-    pub size: u16,
 }
 
 /// The state of the checksum in a frame.
@@ -59,16 +55,32 @@ pub enum Checksum {
     },
 }
 
+/// How a TCP packet is cut into segments, or was put together from them. Each has the headers of the whole, with its own
+/// sequence number, length and checksum; FIN and PSH are on the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmentation {
+    /// Bytes of TCP payload in every segment but the last, which may have fewer. Not zero in a frame to send.
+    pub size: u16,
+}
+
 impl Frame {
-    /// An empty frame that can be [resized](Self::resize) up to `capacity` bytes.
+    /// An empty frame that can be [resized](Self::resize) up to `capacity` bytes, or more.
     #[inline]
     pub fn with_capacity(capacity: usize) -> Frame {
-        let pooled = match capacity + HEADROOM <= BUFFER_LEN {
-            true => with_core(|core| core.frames.borrow_mut().take()),
-            false => None,
+        Frame::try_with_capacity(capacity).unwrap_or_else(|| out_of_memory(capacity))
+    }
+
+    /// The same; `None` where there is no memory for it.
+    #[inline]
+    pub fn try_with_capacity(capacity: usize) -> Option<Frame> {
+        let len = pool::buffer_len(capacity + HEADROOM);
+        let pooled = with_core(|core| core.frames.borrow_mut().take(len));
+        let buffer = match pooled {
+            Some(buffer) => buffer,
+            None => allocate(len)?,
         };
-        let buffer = pooled.unwrap_or_else(|| vec![0; (capacity + HEADROOM).max(BUFFER_LEN)].into_boxed_slice());
-        Frame { buffer, len: 0, checksum: Checksum::Plain, segmentation: None, rest: None }
+        let start = HEADROOM as u16;
+        Some(Frame { buffer, len: 0, start, checksum: Checksum::Plain, segmentation: None, rest: None })
     }
 
     /// A frame with these bytes.
@@ -82,7 +94,7 @@ impl Frame {
     /// How long it can become.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.buffer.len() - HEADROOM
+        self.buffer.len() - usize::from(self.start)
     }
 
     /// Sets its length. What the new bytes hold is not specified: bytes of an earlier frame.
@@ -93,28 +105,67 @@ impl Frame {
     #[inline]
     pub fn resize(&mut self, len: usize) {
         assert!(len <= self.capacity(), "a frame of {len} bytes does not fit its buffer of {}", self.capacity());
-        self.len = len;
+        self.len = len as u32;
     }
 
-    /// Further parts of a received packet, in order; each continues where the one before ends.
+    /// Received: where the packet goes on, when the device put it into several buffers. Empty for most. All headers are
+    /// in the frame itself.
     #[inline]
     pub fn rest(&self) -> &[Frame] {
-        self.rest.as_deref().map_or(&[], |rest| rest)
+        self.rest.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// Appends a part to a received packet.
-    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
-    pub(crate) fn push_part(&mut self, part: Frame) {
+    /// Adds a part after the last one.
+    pub fn append(&mut self, part: Frame) {
         self.rest.get_or_insert_default().push(part);
     }
 
+    /// Its length and that of its [rest](Self::rest).
+    #[inline]
+    pub fn total_len(&self) -> usize {
+        let rest: usize = self.rest().iter().map(|part| part.len()).sum();
+        self.len() + rest
+    }
+
     /// The whole buffer, headroom first, and where the frame ends in it.
-    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for drivers, which the workstation has none of"))]
     #[inline]
     pub(crate) fn buffer_mut(&mut self) -> (&mut [u8], usize) {
-        let end = HEADROOM + self.len;
+        let end = usize::from(self.start) + self.len as usize;
         (&mut self.buffer, end)
     }
+
+    /// Moves its start into the headroom: a device has no header of its own before the later parts of a packet.
+    #[allow(dead_code, reason = "for receive buffers that the device merges, which the driver is about to take")]
+    #[inline]
+    pub(crate) fn grow_front(&mut self, len: usize) {
+        self.start -= len as u16;
+        self.len += len as u32;
+    }
+
+    /// The same once more, in buffers of its own.
+    #[cfg(not(target_os = "none"))]
+    pub(crate) fn duplicate(&self) -> Frame {
+        let mut copy = Frame::from_bytes(self);
+        copy.checksum = self.checksum;
+        copy.segmentation = self.segmentation;
+        self.rest().iter().for_each(|part| copy.append(part.duplicate()));
+        copy
+    }
+}
+
+/// A buffer of zeros.
+#[cold]
+fn allocate(len: usize) -> Option<Box<[u8]>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).ok()?;
+    buffer.resize(len, 0);
+    Some(buffer.into_boxed_slice())
+}
+
+#[cold]
+fn out_of_memory(capacity: usize) -> ! {
+    handle_alloc_error(Layout::array::<u8>(capacity).unwrap_or(Layout::new::<u8>()))
 }
 
 impl Deref for Frame {
@@ -122,47 +173,80 @@ impl Deref for Frame {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.buffer[HEADROOM..HEADROOM + self.len]
+        let start = usize::from(self.start);
+        &self.buffer[start..start + self.len as usize]
     }
 }
 
 impl DerefMut for Frame {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[HEADROOM..HEADROOM + self.len]
+        let start = usize::from(self.start);
+        &mut self.buffer[start..start + self.len as usize]
     }
 }
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frame({} bytes, {:?})", self.len, self.checksum)
+        write!(f, "Frame({} bytes, {:?}, {:?})", self.total_len(), self.checksum, self.segmentation)
     }
 }
 
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        if self.buffer.len() == BUFFER_LEN {
-            let buffer = core::mem::take(&mut self.buffer);
-            with_core(|core| core.frames.borrow_mut().put(buffer));
-        }
+        let buffer = core::mem::take(&mut self.buffer);
+        let surplus = with_core(|core| core.frames.borrow_mut().put(buffer));
+        drop(surplus);
     }
 }
 
-/// Buffers of one core that wait to be used again.
-#[derive(Default)]
-pub(crate) struct FramePool(Vec<Box<[u8]>>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl FramePool {
-    #[inline]
-    fn take(&mut self) -> Option<Box<[u8]>> {
-        self.0.pop()
+    /// It moves by value through queues and rings: five words.
+    #[test]
+    fn it_is_small() {
+        assert_eq!((size_of::<Frame>(), size_of::<Option<Frame>>()), (40, 40));
     }
 
-    #[inline]
-    fn put(&mut self, buffer: Box<[u8]>) {
-        if self.0.len() < POOLED_MAX {
-            self.0.push(buffer);
+    #[test]
+    fn a_buffer_is_used_again() {
+        for len in [60, 1518, 4000, 16_000, 65_549] {
+            let mut frame = Frame::from_bytes(&vec![7; len]);
+            let capacity = frame.capacity();
+            frame[len - 1] = 8;
+            drop(frame);
+            let mut again = Frame::with_capacity(len);
+            again.resize(len);
+            assert_eq!((again.capacity(), again[0], again[len - 1]), (capacity, 7, 8), "{len}");
         }
+    }
+
+    #[test]
+    fn the_pool_is_bounded() {
+        let frames: Vec<Frame> = (0..1000).map(|_| Frame::with_capacity(40_000)).collect();
+        drop(frames);
+        let len = with_core(|core| core.frames.borrow().len());
+        assert!((40_000 * 16..70_000 * 16).contains(&len), "{len}");
+        drop(with_core(|core| core.frames.borrow_mut().empty()));
+        assert_eq!(with_core(|core| core.frames.borrow().len()), 0);
+    }
+
+    #[test]
+    fn parts_keep_their_order() {
+        let mut frame = Frame::from_bytes(b"head");
+        assert_eq!((frame.rest().len(), frame.total_len()), (0, 4));
+        frame.append(Frame::from_bytes(b"one"));
+        frame.append(Frame::from_bytes(b"last"));
+        let parts: Vec<&[u8]> = frame.rest().iter().map(|part| &part[..]).collect();
+        assert_eq!((parts, frame.total_len()), (vec![&b"one"[..], b"last"], 11));
+    }
+
+    #[test]
+    #[should_panic(expected = "a frame of 5000 bytes does not fit its buffer of 4080")]
+    fn it_has_an_end() {
+        Frame::with_capacity(4000).resize(5000);
     }
 }

@@ -121,7 +121,7 @@ impl Cable {
             frame[bit / 8] ^= 1 << (bit % 8);
         }
         if self.random.chance(duplicate) {
-            self.deliver(to, now, Frame::from_bytes(&frame));
+            self.deliver(to, now, frame.duplicate());
         }
         self.deliver(to, now, frame);
     }

@@ -27,6 +27,7 @@ const SEED: [u8; 32] = *b"the same seed for every test run";
 thread_local! {
     static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
     static NOW_MICROS: Cell<u64> = const { Cell::new(0) };
+    static HEAP_FREE: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 /// Calls `f` with this thread's core; a thread that runs no machine gets one, so that values that belong to one
@@ -60,6 +61,14 @@ pub(crate) fn heap_stats() -> HeapStats {
     HeapStats::default()
 }
 
+pub(crate) fn heap_free() -> usize {
+    HEAP_FREE.get()
+}
+
+pub(crate) fn set_heap_free(len: usize) {
+    HEAP_FREE.set(len);
+}
+
 pub(crate) fn exit(code: u8) -> ! {
     std::process::exit(code.into())
 }
@@ -84,6 +93,7 @@ where
     F::Output: 'static,
 {
     NOW_MICROS.set(0);
+    HEAP_FREE.set(usize::MAX);
     let core = Rc::new(new_core(args));
     CORE.set(Some(core.clone()));
     let running = Running(core);

@@ -50,6 +50,10 @@ pub(crate) fn heap_stats() -> HeapStats {
     HEAP.0.lock().stats
 }
 
+pub(crate) fn heap_free() -> usize {
+    heap_stats().free() + super::with_core(|core| core.frames.borrow().len())
+}
+
 impl State {
     fn count(&mut self, layout: Layout) {
         self.stats.in_use += layout.size();
@@ -99,20 +103,58 @@ impl State {
     }
 }
 
+impl Heap {
+    #[inline]
+    fn allocate(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let mut state = self.0.lock();
+        let block = state.allocate(layout)?;
+        state.count(layout);
+        Some(block)
+    }
+
+    /// # Safety
+    ///
+    /// As for [`GlobalAlloc::realloc`].
+    unsafe fn reallocate(&self, old: NonNull<u8>, layout: Layout, new_layout: Layout) -> Option<NonNull<u8>> {
+        let mut state = self.0.lock();
+        let (class, new_class) = (recent::class(layout), recent::class(new_layout));
+        let new = match (class, new_class) {
+            (Some(class), Some(new_class)) if class == new_class => old,
+            // SAFETY: the caller passes a block of `alloc` with its layout, and neither size is of a class.
+            (None, None) => unsafe { state.pool.reallocate(old, new_layout) }?,
+            _ => {
+                let new = state.allocate(new_layout)?;
+                let len = layout.size().min(new_layout.size());
+                // SAFETY: two blocks that do not overlap, both at least `len` long.
+                unsafe { new.copy_from_nonoverlapping(old, len) };
+                // SAFETY: the caller passes a block of `alloc` with its layout and will use the new one.
+                unsafe { state.free(old, layout) };
+                new
+            }
+        };
+        state.stats.in_use -= layout.size();
+        state.count(new_layout);
+        Some(new)
+    }
+}
+
+/// Waits for nothing: what lies in pools goes back to the heap, and then there may be enough.
+#[cold]
+fn relieve<T>(again: impl FnOnce() -> Option<T>) -> Option<T> {
+    super::give_back_frames();
+    again()
+}
+
 // SAFETY: TLSF returns blocks of the layout asked for that do not overlap, and a block on a list is of its class; the lock
 // makes one call at a time.
 unsafe impl GlobalAlloc for Heap {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let mut state = self.0.lock();
-        match state.allocate(layout) {
-            Some(block) => {
-                state.count(layout);
-                block.as_ptr()
-            }
-            None => null_mut(),
-        }
+        let block = self.allocate(layout).or_else(|| relieve(|| self.allocate(layout)));
+        block.map_or(null_mut(), NonNull::as_ptr)
     }
 
+    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(block) else { return };
         let mut state = self.0.lock();
@@ -124,23 +166,8 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Some(old) = NonNull::new(block) else { return null_mut() };
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return null_mut() };
-        let mut state = self.0.lock();
-        let (class, new_class) = (recent::class(layout), recent::class(new_layout));
-        let moved = match (class, new_class) {
-            (Some(class), Some(new_class)) if class == new_class => Some(old),
-            // SAFETY: the caller passes a block of `alloc` with its layout, and neither size is of a class.
-            (None, None) => unsafe { state.pool.reallocate(old, new_layout) },
-            _ => state.allocate(new_layout).inspect(|new| {
-                let len = layout.size().min(new_size);
-                // SAFETY: two blocks that do not overlap, both at least `len` long.
-                unsafe { new.copy_from_nonoverlapping(old, len) };
-                // SAFETY: the caller passes a block of `alloc` with its layout and will use the new one.
-                unsafe { state.free(old, layout) };
-            }),
-        };
-        let Some(new) = moved else { return null_mut() };
-        state.stats.in_use -= layout.size();
-        state.count(new_layout);
-        new.as_ptr()
+        // SAFETY: the caller's promise. A block that could not be made larger is as it was, so it may be tried again.
+        let reallocate = || unsafe { self.reallocate(old, layout, new_layout) };
+        reallocate().or_else(|| relieve(reallocate)).map_or(null_mut(), NonNull::as_ptr)
     }
 }

@@ -23,7 +23,7 @@ mod start_info;
 mod virtio;
 
 pub(crate) use clock::{boot_unix_time, now_micros};
-pub(crate) use heap::heap_stats;
+pub(crate) use heap::{heap_free, heap_stats};
 pub(crate) use power::exit;
 pub(crate) use recover::catch_panic;
 pub(crate) use seed::seed;
@@ -55,6 +55,15 @@ pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> R {
     // SAFETY: written once in `start`, before the first task; after that there are shared references only.
     let core = unsafe { (*CORE.0.get()).as_ref() };
     f(core.expect("the core is set up before anything uses it"))
+}
+
+/// Returns the frames that wait to be used again to the heap, which has run out.
+fn give_back_frames() {
+    if CORE_READY.load(Ordering::Relaxed) {
+        // Borrowed while the pool itself allocates; then it is not what holds the memory.
+        let frames = with_core(|core| core.frames.try_borrow_mut().ok().map(|mut frames| frames.empty()));
+        drop(frames);
+    }
 }
 
 /// The tests of a test image.
