@@ -20,7 +20,7 @@ pub const TAP: &str = "bench0";
 /// The address every guest is told to have.
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// The address of this side.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// How many more addresses this side has, for clients that come from many places.
 pub const CLIENTS: u8 = 10;
 

@@ -1,6 +1,6 @@
 //! The honest client: requests at fixed times, on a connection that is kept and on new ones.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
@@ -71,9 +71,12 @@ impl Client {
         connect().map_err(|trouble: Trouble| error(format!("the honest client before the flood: {trouble}")))
     }
 
-    /// The port of the connection.
-    pub fn local_port(&self) -> u16 {
-        self.kept.stream.local_addr().map_or(0, |address| address.port())
+    /// Where its connection comes from.
+    pub fn local(&self) -> Result<SocketAddrV4> {
+        match self.kept.stream.local_addr()? {
+            SocketAddr::V4(address) => Ok(address),
+            SocketAddr::V6(address) => Err(error(format!("the honest client comes from {address}"))),
+        }
     }
 
     /// Asks in both ways, for so long from `begin` on.

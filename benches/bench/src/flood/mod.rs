@@ -7,7 +7,7 @@ mod honest;
 mod packet;
 mod sender;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,10 +82,10 @@ fn beside_honest(
 ) -> Result<(Honest, u64, Option<Sent>)> {
     let start = vm.counts().instructions;
     let client = honest::Client::connect(address)?;
-    let port = client.local_port();
+    let victim = client.local()?;
     let begin = Instant::now();
     let (honest, sent) = thread::scope(|scope| {
-        let sending = flood.map(|flood| scope.spawn(move || send(flood, address, port, duration)));
+        let sending = flood.map(|flood| scope.spawn(move || send(flood, address, victim, duration)));
         let honest = client.ask_for(begin, duration);
         (honest, sending.map(|sending| sending.join()))
     });
@@ -96,11 +96,11 @@ fn beside_honest(
 /// Sends the flood alone, for a profile; how many packets it had.
 pub fn alone(address: SocketAddr, flood: &Flood, duration: Duration) -> Result<f64> {
     let client = honest::Client::connect(address)?;
-    let sent = send(flood, address, client.local_port(), duration)?;
+    let sent = send(flood, address, client.local()?, duration)?;
     Ok(sent.packets as f64)
 }
 
-fn send(flood: &Flood, address: SocketAddr, victim: u16, duration: Duration) -> Result<Sent> {
+fn send(flood: &Flood, address: SocketAddr, victim: SocketAddrV4, duration: Duration) -> Result<Sent> {
     let count = (f64::from(PACKETS_PER_SECOND) * duration.as_secs_f64()) as u32;
     sender::send(packet::Packets::new(flood.kind, address, victim), address, count, PACKETS_PER_SECOND)
 }

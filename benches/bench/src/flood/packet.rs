@@ -1,9 +1,9 @@
 //! The flood's packets: IPv4 and TCP headers with right checksums (RFC 791, RFC 9293).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use crate::chance::Random;
-use crate::namespace::{GUEST, HOST};
+use crate::namespace::GUEST;
 
 /// What the packets are, and who they claim to come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,15 +41,15 @@ const TCP: u8 = 6;
 pub struct Packets {
     kind: Kind,
     port: u16,
-    /// The client's port that resets are sent in the name of.
-    victim: u16,
+    /// The client that resets are sent in the name of.
+    victim: SocketAddrV4,
     random: Random,
 }
 
 impl Packets {
     /// Packets to this server.
-    pub fn new(kind: Kind, server: SocketAddr, victim: u16) -> Packets {
-        Packets { kind, port: server.port(), victim, random: Random::new(u64::from(victim)) }
+    pub fn new(kind: Kind, server: SocketAddr, victim: SocketAddrV4) -> Packets {
+        Packets { kind, port: server.port(), victim, random: Random::new(u64::from(victim.port())) }
     }
 
     /// The next packet, from the IP header on.
@@ -60,7 +60,7 @@ impl Packets {
             Kind::SynFromAnywhere => (self.anywhere(), any_port, SYN),
             Kind::SynFromFew => (FEW[self.random.below(FEW.len())], any_port, SYN),
             Kind::AckFromAnywhere => (self.anywhere(), any_port, ACK),
-            Kind::ResetInTheNameOfAClient => (HOST, self.victim, RST),
+            Kind::ResetInTheNameOfAClient => (*self.victim.ip(), self.victim.port(), RST),
         };
         self.build(source, port, flags)
     }
@@ -131,7 +131,7 @@ mod tests {
 
     fn check(kind: Kind, len: usize, flags: u8) {
         let server = SocketAddr::from((GUEST, 80));
-        let mut packets = Packets::new(kind, server, 5_000);
+        let mut packets = Packets::new(kind, server, SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 1), 5_000));
         let (one, other) = (packets.next(), packets.next());
         assert_ne!(one, other);
         for packet in [one, other] {
