@@ -4,10 +4,13 @@
 //! Everything here is a state machine without a clock or a device: packets and a [`Turn`] go in, complete Ethernet
 //! frames come out. Start with [`Interface`], which joins the machines of a port; [`Addresses`] is what is configured now.
 
+mod allowance;
 pub(crate) mod cidr6;
 pub(crate) mod conflict;
 pub(crate) mod dhcp4;
+pub(crate) mod dhcp6;
 mod domains;
+pub(crate) mod groups;
 pub(crate) mod interface;
 pub(crate) mod limits;
 pub(crate) mod packet;

@@ -14,6 +14,7 @@ mod tests;
 
 use super::{
     Route, Turn,
+    allowance::Allowance,
     limits::*,
     packet::{BROADCAST, Mac, Path, udp4},
 };
@@ -89,9 +90,7 @@ pub(crate) struct Dhcp4 {
     /// When this exchange began.
     began: Instant,
     held: Option<Held>,
-    /// Messages it may still send before `pause_ends`.
-    allowance: u32,
-    pause_ends: Instant,
+    allowance: Allowance,
 }
 
 /// Says when to go on in each state.
@@ -140,8 +139,7 @@ impl Dhcp4 {
             xid: 0,
             began: start,
             held: None,
-            allowance: 0,
-            pause_ends: start,
+            allowance: Allowance::new(),
         }
     }
 
@@ -158,12 +156,7 @@ impl Dhcp4 {
         if self.held.as_ref().is_some_and(|held| held.end <= turn.now) {
             return self.lose(Loss::Expired, turn.now);
         }
-        if turn.now >= self.pause_ends {
-            self.allowance = DHCP_BURST;
-            self.pause_ends = turn.now + DHCP_PAUSE;
-        }
-        // `next_moment` makes sure that there is some left.
-        self.allowance = self.allowance.saturating_sub(1);
+        self.allowance.take(turn.now);
         self.advance(turn)
     }
 
@@ -180,7 +173,7 @@ impl Dhcp4 {
             State::Rebinding { due } => due,
         };
         // The end of a lease needs no message.
-        (if self.allowance == 0 { due.max(self.pause_ends) } else { due }).min(end)
+        self.allowance.moment(due).min(end)
     }
 
     /// Takes a UDP payload that came to port 68 from port 67.

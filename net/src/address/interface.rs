@@ -7,9 +7,11 @@
 mod tests;
 
 use super::{
-    Addresses, Ids, Ipv6Cidr, Route, Turn,
+    Addresses, Ids, Ipv6Cidr, Route, State6, Turn,
     conflict::{Conflict, Watch},
     dhcp4::{self, Dhcp4, Loss},
+    dhcp6::{Dhcp6, Duid},
+    groups::{Groups, JoinError, mld},
     limits::EVENTS_MAX,
     packet::Mac,
     slaac::{Origin, Slaac},
@@ -37,6 +39,8 @@ pub(crate) struct PortConfig {
     pub(crate) ids: Ids,
     /// Told to DHCP servers.
     pub(crate) hostname: Option<String>,
+    /// The machine's, by which DHCPv6 servers know it; otherwise they know its Ethernet address.
+    pub(crate) uuid: Option<[u8; 16]>,
     /// Given by hand; these come before what servers say.
     pub(crate) dns: Vec<IpAddr>,
     /// See `dns`.
@@ -91,6 +95,8 @@ pub(crate) struct Interface {
     dhcp4: Option<Dhcp4>,
     watch: Option<Watch>,
     slaac: Option<Slaac>,
+    dhcp6: Option<Dhcp6>,
+    groups: Groups,
     events: VecDeque<Event>,
     /// When a machine other than the cache has something to do.
     due: Instant,
@@ -110,13 +116,18 @@ impl Interface {
                 Some(slaac)
             }
         };
+        let duid = config.uuid.map_or_else(|| Duid::from_mac(mac), Duid::from_uuid);
+        let dhcp6 = (config.v6 == V6::Automatic).then(|| Dhcp6::new(mac, duid));
+        let groups = Groups::new(mac);
         let mut interface = Interface {
             config,
-            own: Addresses::default(),
+            own: Addresses { groups: groups.list().collect(), ..Addresses::default() },
             neighbors: Neighbors::new(mac),
             dhcp4,
             watch: None,
             slaac,
+            dhcp6,
+            groups,
             events: VecDeque::new(),
             due: turn.now,
         };
@@ -214,6 +225,7 @@ impl Interface {
         match message.bytes[0] {
             nd::ROUTER_ADVERTISEMENT if message.is_local() => self.on_advertisement(&message, turn),
             nd::SOLICITATION | nd::ADVERTISEMENT if message.is_local() => self.on_discovery(&message, turn),
+            mld::QUERY => self.groups.on_mld(&message, turn),
             _ => {}
         }
         self.schedule();
@@ -221,21 +233,82 @@ impl Interface {
 
     fn on_advertisement(&mut self, message: &Message<'_>, turn: &mut Turn<'_>) {
         let Some(slaac) = &mut self.slaac else { return };
-        if slaac.on_advertisement(message, &self.own, &mut self.neighbors, turn) {
+        let changed = slaac.on_advertisement(message, &self.own, &mut self.neighbors, turn);
+        if let Some(dhcp) = &mut self.dhcp6 {
+            dhcp.set_mode(slaac.managed(), turn);
+        }
+        if changed {
             self.rebuild(turn);
         }
     }
 
     fn on_discovery(&mut self, message: &Message<'_>, turn: &mut Turn<'_>) {
         let Some(slaac) = &mut self.slaac else { return };
-        if let Some((address, _)) = slaac.on_discovery(message, turn) {
-            self.tell(Event::Conflict(address.into()));
-            self.rebuild(turn);
+        if let Some((address, origin)) = slaac.on_discovery(message, turn) {
+            self.on_conflict6(address, origin, turn);
         } else if message.bytes[0] == nd::SOLICITATION {
             self.neighbors.on_solicitation(message, &self.own, turn);
         } else {
             self.neighbors.on_advertisement(message, &self.own, turn);
         }
+    }
+
+    fn on_conflict6(&mut self, address: Ipv6Addr, origin: Origin, turn: &mut Turn<'_>) {
+        self.tell(Event::Conflict(address.into()));
+        let source = self.link_local();
+        if let (Origin::Dhcp, Some(dhcp)) = (origin, &mut self.dhcp6) {
+            dhcp.decline(address, source, turn);
+            self.take_over_leased(turn);
+        }
+        self.rebuild(turn);
+    }
+
+    /// Takes the payload of a UDP datagram from port 547 to port 546.
+    pub(crate) fn on_dhcp6(&mut self, payload: &[u8], turn: &mut Turn<'_>) {
+        if self.dhcp6.as_mut().is_some_and(|dhcp| dhcp.on_message(payload, turn)) {
+            self.take_over_leased(turn);
+            self.rebuild(turn);
+        }
+        self.schedule();
+    }
+
+    fn take_over_leased(&mut self, turn: &mut Turn<'_>) {
+        let (Some(dhcp), Some(slaac)) = (&self.dhcp6, &mut self.slaac) else { return };
+        let kept: Vec<Ipv6Addr> = dhcp.addresses().iter().map(|leased| leased.address).collect();
+        slaac.keep_leased(&kept);
+        for leased in dhcp.addresses() {
+            // What is on the link only routers say (RFC 8415, 18.2.10.1).
+            if let Some(cidr) = Ipv6Cidr::new(leased.address, 128) {
+                slaac.add(cidr, Origin::Dhcp, (leased.preferred, leased.valid), turn);
+            }
+        }
+    }
+
+    /// Our address on the link, once it can be used.
+    fn link_local(&self) -> Option<Ipv6Addr> {
+        let own = self.slaac.as_ref()?.link_local()?;
+        (own.state != State6::Tentative).then_some(own.cidr.address())
+    }
+
+    /// Takes an Ethernet frame with IGMP in it.
+    pub(crate) fn on_igmp(&mut self, frame: &[u8], turn: &mut Turn<'_>) {
+        self.groups.on_igmp(frame, turn);
+        self.schedule();
+    }
+
+    /// Takes packets to a group from now on. Every join counts.
+    pub(crate) fn join(&mut self, group: IpAddr, turn: &mut Turn<'_>) -> Result<(), JoinError> {
+        self.groups.join(group, turn.now)?;
+        self.rebuild(turn);
+        self.schedule();
+        Ok(())
+    }
+
+    /// Takes one join back.
+    pub(crate) fn leave(&mut self, group: IpAddr, turn: &mut Turn<'_>) {
+        self.groups.leave(group, turn.now);
+        self.rebuild(turn);
+        self.schedule();
     }
 
     /// Does what is due.
@@ -251,9 +324,15 @@ impl Interface {
         if self.slaac.as_mut().is_some_and(|slaac| slaac.poll(turn)) {
             self.rebuild(turn);
         }
+        let link_local = self.link_local();
+        while self.dhcp6.as_mut().is_some_and(|dhcp| dhcp.poll(link_local, turn)) {
+            self.take_over_leased(turn);
+            self.rebuild(turn);
+        }
         if let Some(watch) = &mut self.watch {
             watch.poll(turn);
         }
+        self.groups.poll(self.own.v4.map(|own| own.address()), link_local, turn);
         self.schedule();
     }
 
@@ -267,7 +346,9 @@ impl Interface {
         let dhcp4 = self.dhcp4.as_ref().map(Dhcp4::next_moment);
         let watch = self.watch.as_ref().map(Watch::next_moment);
         let slaac = self.slaac.as_ref().map(Slaac::next_moment);
-        self.due = [dhcp4, watch, slaac].into_iter().flatten().min().unwrap_or(Instant::FOREVER);
+        let dhcp6 = self.dhcp6.as_ref().map(Dhcp6::next_moment);
+        let groups = Some(self.groups.next_moment());
+        self.due = [dhcp4, watch, slaac, dhcp6, groups].into_iter().flatten().min().unwrap_or(Instant::FOREVER);
     }
 
     fn take_absent(&mut self, turn: &mut Turn<'_>) {
@@ -292,6 +373,9 @@ impl Interface {
     fn rebuild(&mut self, turn: &mut Turn<'_>) {
         let old = core::mem::take(&mut self.own);
         self.own = self.build();
+        let solicited = self.own.v6.iter().map(|own| nd::solicited_node(own.cidr.address()));
+        self.groups.set_own(solicited.collect(), turn.now);
+        self.own.groups = self.groups.list().collect();
         if self.own.v4 != old.v4 {
             self.on_new_v4(turn.now);
         }
@@ -318,6 +402,11 @@ impl Interface {
         }
         if let Some(slaac) = &self.slaac {
             slaac.tell(&mut own);
+        }
+        if let Some(dhcp) = &self.dhcp6 {
+            add_servers(&mut own.dns, dhcp.info().dns.iter().map(|server| (*server).into()));
+            add_servers(&mut own.ntp, dhcp.info().ntp.iter().map(|server| (*server).into()));
+            dhcp.info().search.iter().for_each(|name| add_search(&mut own.search, name));
         }
         own.sort_routes();
         own

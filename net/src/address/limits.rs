@@ -136,3 +136,53 @@ pub const ARP_DEFEND_PAUSE: Duration = Duration::from_secs(10);
 
 /// News that nobody has taken yet; the oldest goes first.
 pub const EVENTS_MAX: usize = 64;
+
+/// Addresses taken from a DHCPv6 server; we ask for one.
+pub const LEASED6_MAX: usize = 4;
+
+/// A server's identifier (RFC 8415, 11.1: 128 bytes and a type).
+pub const DUID_LEN_MAX: usize = 130;
+
+/// Options of one DHCPv6 message that are looked at: a real one has some ten.
+pub const DHCP6_OPTIONS_MAX: usize = 64;
+
+/// First and longest pause of Solicit, Request, Renew and Rebind, Information-request (RFC 8415, 7.6).
+pub const SOLICIT_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// See [`SOLICIT_RETRY`].
+pub const REQUEST_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// See [`SOLICIT_RETRY`].
+pub const RENEW_RETRY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+/// See [`SOLICIT_RETRY`].
+pub const INFORM_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+
+/// Requests to one DHCPv6 server (RFC 8415, 7.6: REQ_MAX_RC).
+pub const DHCP6_REQUESTS: u8 = 10;
+
+/// What a server may set the longest pause to (RFC 8415, 21.24).
+pub const MAX_RT_RANGE: (u32, u32) = (60, 86_400);
+
+/// After this, servers are asked for news, unless they say otherwise, and the least they may say (RFC 8415, 7.6:
+/// IRT_DEFAULT, IRT_MINIMUM).
+pub const REFRESH_TIME: Duration = Duration::from_secs(86_400);
+/// See [`REFRESH_TIME`].
+pub const REFRESH_TIME_MIN: Duration = Duration::from_secs(600);
+
+/// Groups joined at once, those of our own addresses included. A report of all of them, 20 bytes each, fits the
+/// smallest MTU.
+pub const GROUPS_MAX: usize = 48;
+
+/// Between two reports at least: a flood of queries is answered no more often.
+pub const GROUP_REPORT_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Unasked reports of a new membership (RFC 3376, 8.11 and RFC 3810, 9.14.1: the robustness variable).
+pub const GROUP_REPORTS: u8 = 2;
+
+/// The longest pause between them (RFC 3376, 8.10 and RFC 3810, 9.14: one second).
+pub const GROUP_REPORT_PAUSE: Duration = Duration::from_secs(1);
+
+/// A query may ask for answers within this at most: its field holds hours (RFC 3810, 5.1.3), in which a switch would
+/// forget us.
+pub const QUERY_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// After a query of version 1 or 2, its form is used for so long (RFC 3376, 8.12: two query intervals and an answer).
+pub const OLD_QUERIER_TIME: Duration = Duration::from_secs(260);

@@ -123,6 +123,7 @@ pub(crate) fn config() -> super::PortConfig {
         v6: super::V6::Off,
         ids: super::Ids::Eui64,
         hostname: None,
+        uuid: None,
         dns: Vec::new(),
         search: Vec::new(),
         ntp: Vec::new(),

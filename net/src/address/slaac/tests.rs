@@ -53,15 +53,17 @@ fn gained(address: &str) -> Event {
     Event::Gained(address.parse().unwrap())
 }
 
-/// The kinds of ICMPv6 messages in `sent`.
+/// The kinds of messages of neighbour discovery in `sent`.
 fn kinds(sent: &[Sent6]) -> Vec<u8> {
-    sent.iter().map(|packet| packet.payload[0]).collect()
+    sent.iter().map(|packet| packet.payload[0]).filter(|kind| (133..=137).contains(kind)).collect()
 }
 
 #[test]
 fn it_begins_with_a_probe_and_a_question_for_routers() {
     let mut port = port();
-    let sent = port.sent6();
+    let mut sent = port.sent6();
+    let report = sent.pop().unwrap();
+    assert_eq!((report.payload[0], report.source, report.hops), (143, OWN_LINK.parse().unwrap(), 1));
     let found: Vec<_> = sent.iter().map(|sent| (sent.payload[0], sent.source, sent.destination, sent.hops)).collect();
     let nobody = Ipv6Addr::UNSPECIFIED;
     let solicited = "ff02::1:ff00:1".parse().unwrap();
@@ -71,7 +73,8 @@ fn it_begins_with_a_probe_and_a_question_for_routers() {
     assert_eq!(port.events(), [gained(OWN_LINK), Event::Changed]);
     port.run(5);
     let sent = port.sent6();
-    assert_eq!((sent[0].payload[0], sent[0].source), (133, OWN_LINK.parse().unwrap()));
+    let sent: Vec<_> = sent.iter().filter(|sent| sent.payload[0] == 133).collect();
+    assert_eq!((sent.len(), sent[0].source), (1, OWN_LINK.parse().unwrap()));
     assert_eq!(sent[0].payload[8..], [&[1, 1][..], &OWN_MAC].concat());
 }
 
