@@ -21,6 +21,8 @@ mod timed;
 pub(crate) mod turn;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 pub(crate) mod testing;
 
 pub(crate) use cidr6::Ipv6Cidr;

@@ -122,6 +122,11 @@ impl Neighbors {
         }
     }
 
+    /// How many neighbours are remembered, absent ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether this neighbour was asked for and did not answer.
     pub(crate) fn is_absent(&self, ip: IpAddr) -> bool {
         self.entries.get(&ip).is_some_and(|entry| matches!(entry.state, State::Absent { .. }))

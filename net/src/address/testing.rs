@@ -184,3 +184,43 @@ impl Port {
         self.interface.addresses().next_hop(to.parse().unwrap()).map(|ip| ip.to_string())
     }
 }
+
+/// Changes some bytes, as an attacker or a bad cable would.
+pub(crate) fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..random.below(4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = random.below(bytes.len());
+        match random.below(8) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.u64() as u8,
+            2 | 3 => bytes[at] = [0, 1, 2, 4, 0x7f, 0x80, 0xfe, 0xff][random.below(8)],
+            4 => bytes.truncate(at),
+            5 => bytes.extend((0..random.below(64)).map(|n| n as u8)),
+            6 => {
+                let part = bytes[at..(at + 1 + random.below(32)).min(bytes.len())].to_vec();
+                bytes.splice(at..at, part);
+            }
+            _ => drop(bytes.splice(at..(at + 1 + random.below(8)).min(bytes.len()), [])),
+        }
+    }
+    bytes.truncate(1500);
+}
+
+impl Port {
+    /// What strangers may make of a port at most, whatever they send.
+    pub(crate) fn check_bounds(&mut self) {
+        use super::limits::*;
+        let own = self.interface.addresses();
+        assert!(own.v6.len() <= ADDRESSES_MAX && own.groups.len() <= GROUPS_MAX + 2);
+        assert!(own.dns.len() <= SERVERS_MAX && own.ntp.len() <= SERVERS_MAX && own.search.len() <= SEARCH_MAX);
+        assert!(own.routes4.len() <= ROUTES_MAX && own.routes6.len() <= ROUTERS_MAX + PREFIXES_MAX + 3);
+        assert!(own.search.iter().all(|name| name.len() <= DOMAIN_LEN_MAX));
+        assert!(self.interface.neighbors().0.len() <= NEIGHBORS_MAX);
+        assert!(self.events().len() <= EVENTS_MAX);
+        for frame in &self.bench.sent {
+            assert!(frame.len() <= 1514, "a frame of {} bytes", frame.len());
+        }
+    }
+}
