@@ -138,8 +138,14 @@ macro_rules! flood_rows {
                 Milliseconds,
                 TimesCase(3.0, concat!($id, ".new.p99.quiet")),
             ),
-            row(concat!($id, ".before"), "heap in use before: KB", Kilobytes, None),
-            row(concat!($id, ".after"), "heap in use after: KB", Kilobytes, TimesCase(1.0, concat!($id, ".before"))),
+            row(concat!($id, ".first"), "heap in use after boot: KB", Kilobytes, None),
+            row(concat!($id, ".before"), "heap in use after a first flood: KB", Kilobytes, None),
+            row(
+                concat!($id, ".after"),
+                "heap in use after the flood: KB",
+                Kilobytes,
+                TimesCase(1.0, concat!($id, ".before")),
+            ),
         ]
     };
 }
@@ -185,6 +191,7 @@ const MIXED: &[Case] = &[
     row("mixed.wrong", "wrong answers", Count, Exactly(0.0)),
     row("mixed.stalls", "stalls", Count, Exactly(0.0)),
     row("mixed.slowest", "slowest probe, ms", Milliseconds, None),
-    row("mixed.before", "heap in use before, KB", Kilobytes, None),
-    row("mixed.after", "heap in use after, KB", Kilobytes, TimesCase(1.0, "mixed.before")),
+    row("mixed.first", "heap in use after boot: KB", Kilobytes, None),
+    row("mixed.before", "heap in use after a first minute: KB", Kilobytes, None),
+    row("mixed.after", "heap in use after the load: KB", Kilobytes, TimesCase(1.0, "mixed.before")),
 ];

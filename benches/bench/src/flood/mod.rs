@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::heap;
+use crate::heap::Heap;
 use crate::vm::Vm;
 pub use honest::Honest;
 use packet::Kind;
@@ -40,8 +40,6 @@ pub fn flood(id: &str) -> Option<&'static Flood> {
 
 /// Packets a second: 100,000 in 10 s.
 const PACKETS_PER_SECOND: u32 = 10_000;
-/// A first flood of this length fills what the guest keeps for good, before heap is compared.
-const FIRST_FLOOD: Duration = Duration::from_secs(1);
 
 /// What came out.
 pub struct Findings {
@@ -53,24 +51,20 @@ pub struct Findings {
     pub quiet: Honest,
     /// The honest client beside it.
     pub flooded: Honest,
-    /// Heap in use before and after, if the guest tells.
-    pub heap: Option<(u64, u64)>,
+    /// Heap in use around it, if the guest tells.
+    pub heap: Option<Heap>,
 }
 
-/// Measures the honest client for this long without and for this long with the flood.
+/// Measures the honest client for this long without and for this long with the flood, after a first flood of the same
+/// length, which fills what the guest keeps for good.
 pub fn run(vm: &Vm, address: SocketAddr, flood: &Flood, duration: Duration) -> Result<Findings> {
-    beside_honest(vm, address, FIRST_FLOOD, Some(flood))?;
-    let before = heap::settled(address);
-    let (quiet, quiet_instructions, _) = beside_honest(vm, address, duration, None)?;
-    let (flooded, instructions, sent) = beside_honest(vm, address, duration, Some(flood))?;
-    let after = before.and_then(|before| heap::settled_to(address, before));
-    Ok(Findings {
-        sent: sent.unwrap_or_default(),
-        instructions: instructions as f64 - quiet_instructions as f64,
-        quiet,
-        flooded,
-        heap: before.zip(after),
-    })
+    let with = |flood| beside_honest(vm, address, duration, flood);
+    let first = || with(Some(flood)).map(drop);
+    let ((quiet, flooded), heap) = Heap::around(address, first, || Ok((with(None)?, with(Some(flood))?)))?;
+    let (quiet, quiet_instructions, _) = quiet;
+    let (flooded, instructions, sent) = flooded;
+    let instructions = instructions as f64 - quiet_instructions as f64;
+    Ok(Findings { sent: sent.unwrap_or_default(), instructions, quiet, flooded, heap })
 }
 
 /// The honest client for so long, with or without a flood; and the guest's instructions meanwhile.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::boot::{first_answer, first_log_line};
 use crate::cases;
+use crate::heap::Heap;
 use crate::linux::Linux;
 use crate::load::{self, Load, Span};
 use crate::namespace::GUEST;
@@ -226,14 +227,22 @@ impl<'run> Bench<'run> {
         for trouble in found.troubles {
             self.report.note(format!("{side:?} mixed: {trouble}"));
         }
-        match found.heap {
-            Some((before, after)) => {
-                self.report.add(side, "mixed.before", before as f64 / 1e3);
-                self.report.add(side, "mixed.after", after as f64 / 1e3);
-            }
-            None => self.report.note(format!("{side:?} mixed: no /stats, so the heap was not compared")),
-        }
+        self.heap(side, "mixed", found.heap);
         Ok(())
+    }
+
+    fn heap(&mut self, side: Side, case: &str, heap: Option<Heap>) {
+        match heap {
+            Some(heap) => {
+                for (when, bytes) in [("first", heap.first), ("before", heap.before), ("after", heap.after)] {
+                    self.report.add(side, &format!("{case}.{when}"), bytes as f64 / 1e3);
+                }
+            }
+            None if side == Side::Ours => {
+                self.report.note(format!("{side:?} {case}: no /stats, so the heap was not compared"));
+            }
+            None => {}
+        }
     }
 
     /// The image to measure.

@@ -119,10 +119,7 @@ impl Bench<'_> {
                 add(&format!("{kind}.p{percent}"), flooded.percentile(percent));
             }
         }
-        if let Some((before, after)) = found.heap {
-            add("before", before as f64 / 1e3);
-            add("after", after as f64 / 1e3);
-        }
+        self.heap(side, id, found.heap);
         self.flood_remarks(side, id, found);
     }
 
@@ -141,9 +138,6 @@ impl Bench<'_> {
             [&quiet.keep, &quiet.new, &flooded.keep, &flooded.new].iter().filter_map(|times| times.trouble.as_ref())
         {
             self.report.note(format!("{side:?} {id}: an honest request: {trouble}"));
-        }
-        if side == Side::Ours && found.heap.is_none() {
-            self.report.note(format!("{side:?} {id}: no /stats, so the heap was not compared"));
         }
     }
 

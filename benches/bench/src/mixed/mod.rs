@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use crate::cases::{FILE_LENS, HELLO_LEN};
 use crate::chance::Random;
 use crate::client::{Trouble, get};
-use crate::{Result, error, heap};
+use crate::heap::Heap;
+use crate::{Result, error};
 use clients::KINDS;
 
 /// What came out.
@@ -28,8 +29,8 @@ pub struct Findings {
     pub troubles: Vec<String>,
     /// The longest time a probe had to wait.
     pub slowest: Duration,
-    /// Heap in use before and after, if the guest tells.
-    pub heap: Option<(u64, u64)>,
+    /// Heap in use around it, if the guest tells.
+    pub heap: Option<Heap>,
 }
 
 /// What the clients share.
@@ -59,17 +60,19 @@ const TROUBLES_MAX: usize = 10;
 /// Loads the guest for that long.
 pub fn run(address: SocketAddr, duration: Duration) -> Result<Findings> {
     let pages = fetch_pages(address)?;
-    round(Site::new(address, pages.clone(), FIRST_ROUND.min(duration)));
-    let before = heap::settled(address);
-    let tally = round(Site::new(address, pages, duration));
-    let after = before.and_then(|before| heap::settled_to(address, before));
+    let load = |duration| round(Site::new(address, pages.clone(), duration));
+    let first = || {
+        load(FIRST_ROUND.min(duration));
+        Ok(())
+    };
+    let (tally, heap) = Heap::around(address, first, || Ok(load(duration)))?;
     Ok(Findings {
         answers: tally.answers,
         wrong: tally.wrong,
         stalls: tally.stalls,
         troubles: tally.troubles,
         slowest: tally.slowest,
-        heap: before.zip(after),
+        heap,
     })
 }
 
