@@ -7,6 +7,8 @@ mod pool;
 pub(crate) use frame::HEADROOM;
 pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame, Segmentation};
 pub(crate) use pool::FramePool;
+#[cfg(target_os = "none")]
+pub(crate) use pool::PACKET_LEN_MAX;
 
 use core::task::{Context, Poll};
 

@@ -38,7 +38,7 @@ impl Link {
     /// The next received frame.
     #[inline]
     pub(crate) fn receive(&mut self) -> Option<Frame> {
-        let frame = self.device.receive()?;
+        let frame = self.device.receive()?.into_one_part();
         self.frames_in += 1;
         Some(frame)
     }

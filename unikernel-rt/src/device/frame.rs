@@ -127,6 +127,25 @@ impl Frame {
         self.len() + rest
     }
 
+    /// The same in one part. Copies if there are more.
+    #[inline]
+    pub fn into_one_part(self) -> Frame {
+        if self.rest.is_none() { self } else { self.copy_to_one() }
+    }
+
+    #[cold]
+    fn copy_to_one(self) -> Frame {
+        let mut whole = Frame::with_capacity(self.total_len());
+        whole.resize(self.total_len());
+        (whole.checksum, whole.segmentation) = (self.checksum, self.segmentation);
+        let mut at = 0;
+        for part in core::iter::once(&self).chain(self.rest()) {
+            whole[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        whole
+    }
+
     /// The whole buffer, headroom first, and where the frame ends in it.
     #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for drivers, which the workstation has none of"))]
     #[inline]
@@ -136,7 +155,7 @@ impl Frame {
     }
 
     /// Moves its start into the headroom: a device has no header of its own before the later parts of a packet.
-    #[allow(dead_code, reason = "for receive buffers that the device merges, which the driver is about to take")]
+    #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for drivers, which the workstation has none of"))]
     #[inline]
     pub(crate) fn grow_front(&mut self, len: usize) {
         self.start -= len as u16;
@@ -242,6 +261,7 @@ mod tests {
         frame.append(Frame::from_bytes(b"last"));
         let parts: Vec<&[u8]> = frame.rest().iter().map(|part| &part[..]).collect();
         assert_eq!((parts, frame.total_len()), (vec![&b"one"[..], b"last"], 11));
+        assert_eq!(&frame.into_one_part()[..], b"headonelast");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use super::frame::HEADROOM;
 use alloc::{boxed::Box, vec::Vec};
 
-/// The longest IP packet, the Ethernet header and a VLAN tag.
-const PACKET_LEN_MAX: usize = 65_535 + 18;
+/// The longest frame there is, before it is cut into segments or after it was merged: an IPv6 packet without extension
+/// for jumbograms (RFC 8200, 3), an Ethernet header and a VLAN tag.
+pub(crate) const PACKET_LEN_MAX: usize = 65_535 + 40 + 18;
 
 /// Sizes in bytes, headroom included, and how many of each are kept. Other sizes go back to the heap.
 ///

@@ -140,10 +140,12 @@ fn map_ram(tables: &mut Tables, ram: Range<u64>) {
     }
 }
 
-/// Pages that are cleared and never given back. `None` when the boot heap is used up.
+/// Pages that are cleared and never given back. `None` when memory is short. The boot heap serves a machine with one
+/// network port; more ports take from the heap.
 pub(super) fn boot_pages(count: usize) -> Option<NonNull<u8>> {
     let layout = Layout::from_size_align(count * PAGE as usize, PAGE as usize).ok()?;
-    let pages = BOOT_HEAP.lock().allocate_first_fit(layout).ok()?;
+    let pages = BOOT_HEAP.lock().allocate_first_fit(layout).ok();
+    let pages = pages.or_else(|| super::heap::pages(layout))?;
     // SAFETY: just allocated, of this size.
     unsafe { pages.write_bytes(0, layout.size()) };
     Some(pages)

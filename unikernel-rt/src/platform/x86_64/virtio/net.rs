@@ -4,59 +4,24 @@
 //! device's header. While the stack is busy the device is told not to interrupt; only before it sleeps are
 //! interrupts armed. EVENT_IDX is not negotiated: under load interrupts are off for long, which the flags say more simply.
 
+mod header;
+mod setup;
+
 use super::{
     super::interrupts::Irq,
     queue::{Direction, Lie, Queue},
 };
 use crate::{
-    Error, Result,
-    device::{Checksum, Frame, HEADROOM, NetDevice, Offloads},
+    Result,
+    device::{Frame, NetDevice, Offloads, PACKET_LEN_MAX},
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-};
+use alloc::format;
 use core::task::{Context, Poll};
+use setup::{ETHERNET_HEADER_MAX, Features, problem};
 use virtio_drivers::transport::Transport;
 
 const QUEUE_RECEIVE: u16 = 0;
 const QUEUE_TRANSMIT: u16 = 1;
-
-/// Receive buffers on the smallest machine: a window's worth of full frames from a few peers. With memory to spare the
-/// queue is filled.
-const RECEIVE_BUFFERS_MIN: usize = 32;
-/// Receive buffers take at most this part of the heap.
-const RECEIVE_HEAP_PART: usize = 16;
-
-bitflags::bitflags! {
-    /// Feature bits (virtio 1.2, 5.1.3 and 6).
-    #[derive(Clone, Copy, Debug)]
-    struct Features: u64 {
-        const CSUM = 1 << 0;
-        const GUEST_CSUM = 1 << 1;
-        const MTU = 1 << 3;
-        const MAC = 1 << 5;
-        const ANY_LAYOUT = 1 << 27;
-        const VERSION_1 = 1 << 32;
-    }
-}
-
-/// The device's header before every frame (virtio 1.2, 5.1.6).
-mod header {
-    pub(super) const LEN: usize = 12;
-    /// Legacy devices leave out the number of buffers.
-    pub(super) const LEN_LEGACY: usize = 10;
-    pub(super) const FLAG_NEEDS_CSUM: u8 = 1;
-    pub(super) const FLAG_DATA_VALID: u8 = 2;
-}
-
-/// The longest header before the payload: Ethernet with a VLAN tag.
-const ETHERNET_HEADER_MAX: usize = 18;
-const MTU_DEFAULT: usize = 1500;
-/// The smallest MTU IPv4 hosts must handle (RFC 791).
-const MTU_MIN: usize = 576;
-/// IP packets are no longer.
-const MTU_MAX: usize = 65_535;
 
 /// A network port.
 pub(super) struct VirtioNet<T: Transport> {
@@ -66,13 +31,19 @@ pub(super) struct VirtioNet<T: Transport> {
     irq: Irq,
     mac: [u8; 6],
     mtu: usize,
+    /// The longest frame to send that need not be cut.
     frame_len_max: usize,
+    receive_len: usize,
     offloads: Offloads,
     header_len: usize,
+    /// A received packet may go over several buffers.
+    merges: bool,
     /// The transmit queue was full, and somebody waits for room.
     awaits_room: bool,
     /// Whether the receive queue interrupts.
     armed: bool,
+    /// A packet was dropped because there was no memory for the next one; it was said once.
+    starved: bool,
     /// The device broke the rules; it is left alone from then on.
     broken: bool,
 }
@@ -84,27 +55,19 @@ impl<T: Transport> VirtioNet<T> {
     ///
     /// A queue is missing, memory is short, or the configuration makes no sense.
     pub(super) fn new(mut transport: T, irq: Irq) -> Result<VirtioNet<T>> {
-        let features = transport.begin_init(Features::all());
-        let modern = features.contains(Features::VERSION_1);
-        let header_len = if modern { header::LEN } else { header::LEN_LEGACY };
+        let features = setup::negotiate(&mut transport);
+        let header_len = features.header_len();
         let mut queue = |number, direction| {
             let queue = Queue::new(&mut transport, number, direction, header_len);
             queue.ok_or_else(|| problem(format!("its queue {number} could not be set up: check its queue sizes (powers of two), or give the machine more memory with -m")))
         };
         let receive = queue(QUEUE_RECEIVE, Direction::Receive)?;
         let transmit = queue(QUEUE_TRANSMIT, Direction::Transmit)?;
-        let mac = match features.contains(Features::MAC) {
-            true => read_mac(&transport).map_err(|error| problem(error.to_string()))?,
-            false => random_mac(),
-        };
-        let mtu = match features.contains(Features::MTU) {
-            true => transport.read_config_space::<u16>(10).map_err(|error| problem(error.to_string()))?.into(),
-            false => MTU_DEFAULT,
-        };
-        if !(MTU_MIN..=MTU_MAX).contains(&mtu) {
-            return Err(problem(format!("its MTU is {mtu}; give it one from {MTU_MIN} to {MTU_MAX}")));
-        }
+        let mac = features.mac(&transport)?;
+        let mtu = features.mtu(&transport)?;
         transport.finish_init();
+        let frame_len_max = mtu + ETHERNET_HEADER_MAX;
+        let (receive_len, receive_count) = setup::receive_buffers(features, frame_len_max, &receive);
         let mut device = VirtioNet {
             transport,
             receive,
@@ -112,32 +75,93 @@ impl<T: Transport> VirtioNet<T> {
             irq,
             mac,
             mtu,
-            frame_len_max: mtu + ETHERNET_HEADER_MAX,
-            offloads: Offloads {
-                tx_checksum: features.contains(Features::CSUM),
-                rx_checksum: features.contains(Features::GUEST_CSUM),
-                ..Offloads::default()
-            },
+            frame_len_max,
+            receive_len,
+            offloads: features.offloads(),
             header_len,
+            merges: features.contains(Features::MRG_RXBUF),
             awaits_room: false,
             armed: true,
+            starved: false,
             broken: false,
         };
         device.transmit.interrupt(false);
-        for _ in 0..receive_buffers(device.frame_len_max).min(device.receive.len()) {
-            device.refill();
+        if !(0..receive_count).all(|_| device.refill()) {
+            return Err(problem("there is no memory for its receive buffers; give the machine more with -m".into()));
         }
         device.flush();
         Ok(device)
     }
 
-    /// Gives the device one more receive buffer.
+    /// Gives the device one more receive buffer. False when there is no memory for it.
     #[inline]
-    fn refill(&mut self) {
-        let mut frame = Frame::with_capacity(self.frame_len_max);
-        frame.resize(self.frame_len_max);
+    fn refill(&mut self) -> bool {
+        let Some(mut frame) = Frame::try_with_capacity(self.receive_len) else { return false };
+        // All there is: a part of a packet may fill it.
+        frame.resize(frame.capacity());
         // A full queue has enough buffers.
         let _ = self.receive.push(frame);
+        true
+    }
+
+    /// The next packet, with its parts, if one is there.
+    #[inline]
+    fn next_packet(&mut self) -> Result<Option<Frame>, Lie> {
+        let Some((mut frame, len)) = self.receive.pop()? else { return Ok(None) };
+        frame.resize(len.checked_sub(self.header_len).ok_or(Lie)?);
+        if self.merges {
+            let buffers = header::buffers(&mut frame);
+            if buffers != 1 {
+                self.gather(&mut frame, buffers)?;
+            }
+        }
+        Ok(Some(frame))
+    }
+
+    /// Appends the other parts of a packet. The device must have shown them together with the first (virtio 1.2,
+    /// 5.1.6.4).
+    #[cold]
+    fn gather(&mut self, frame: &mut Frame, buffers: u16) -> Result<(), Lie> {
+        let mut total_len = frame.len();
+        for _ in 0..buffers.checked_sub(1).ok_or(Lie)? {
+            let (mut part, len) = self.receive.pop()?.ok_or(Lie)?;
+            part.grow_front(self.header_len);
+            part.resize(len);
+            total_len += len;
+            if total_len > PACKET_LEN_MAX {
+                return Err(Lie);
+            }
+            frame.append(part);
+        }
+        Ok(())
+    }
+
+    /// Gives the device as many buffers as `frame` has. Where memory is short, those of the frame itself: it is lost,
+    /// but the next one is not.
+    #[inline]
+    fn replace(&mut self, frame: Frame) -> Option<Frame> {
+        let parts = 1 + frame.rest().len();
+        match (0..parts).position(|_| !self.refill()) {
+            None => Some(frame),
+            Some(done) => {
+                self.drop_packet(frame, parts - done);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn drop_packet(&mut self, frame: Frame, missing: usize) {
+        // Its buffers go to the pool, from where they come back.
+        drop(frame);
+        for _ in 0..missing {
+            let _ = self.refill();
+        }
+        if !core::mem::replace(&mut self.starved, true) {
+            crate::log::warn!(
+                "out of memory: packets are dropped on receipt; give the machine more with -m, or lower its limits"
+            );
+        }
     }
 
     /// Takes back the frames the device has sent.
@@ -156,8 +180,8 @@ impl<T: Transport> VirtioNet<T> {
     fn give_up(&mut self) {
         self.broken = true;
         crate::log::error!(
-            "the network device broke the rules and is not used any more: it returned a buffer that it was not given, or \
-             wrote beyond the end of one"
+            "the network device broke the rules and is not used any more: it returned a buffer that it was not given, \
+             wrote beyond the end of one, or told of more buffers or bytes than a packet has"
         );
     }
 
@@ -169,11 +193,6 @@ impl<T: Transport> VirtioNet<T> {
             self.receive.interrupt(armed);
         }
     }
-}
-
-#[cold]
-fn problem(what: String) -> Error {
-    Error::msg(format!("the virtio network device cannot be used: {what}"))
 }
 
 impl<T: Transport> NetDevice for VirtioNet<T> {
@@ -190,34 +209,33 @@ impl<T: Transport> NetDevice for VirtioNet<T> {
     }
 
     fn receive(&mut self) -> Option<Frame> {
-        if self.broken {
-            return None;
-        }
-        match self.receive.pop() {
-            Ok(Some(mut frame)) => {
-                self.arm(false);
-                self.refill();
-                let header_len = self.header_len;
-                let flags = frame.buffer_mut().0[HEADROOM - header_len];
-                let checked = flags & (header::FLAG_NEEDS_CSUM | header::FLAG_DATA_VALID) != 0;
-                frame.checksum = if checked { Checksum::Valid } else { Checksum::Plain };
-                Some(frame)
-            }
-            Ok(None) => None,
-            Err(Lie) => {
-                self.give_up();
-                None
+        while !self.broken {
+            match self.next_packet() {
+                Ok(Some(mut frame)) => {
+                    self.arm(false);
+                    let header::Received { checksum, segmentation } = header::read(&mut frame, self.header_len);
+                    (frame.checksum, frame.segmentation) = (checksum, segmentation);
+                    match self.replace(frame) {
+                        Some(frame) => return Some(frame),
+                        None => continue,
+                    }
+                }
+                Ok(None) => return None,
+                Err(Lie) => self.give_up(),
             }
         }
+        None
     }
 
     fn transmit(&mut self, mut frame: Frame) -> Result<(), Frame> {
-        assert!(frame.len() <= self.frame_len_max, "a frame of {} bytes on an MTU of {}", frame.len(), self.mtu);
+        let len_max = if frame.segmentation.is_some() { PACKET_LEN_MAX } else { self.frame_len_max };
+        assert!(frame.len() <= len_max, "a frame of {} bytes on an MTU of {}", frame.len(), self.mtu);
+        assert!(frame.rest().is_empty(), "a frame to send has one part");
         if self.broken {
             // Lost, as on a cable that was cut.
             return Ok(());
         }
-        write_header(&mut frame, self.header_len);
+        header::write(&mut frame, self.header_len);
         match self.transmit.push(frame) {
             Ok(()) => Ok(()),
             Err(frame) => {
@@ -261,35 +279,4 @@ impl<T: Transport> NetDevice for VirtioNet<T> {
         self.irq.wake(cx.waker());
         Poll::Pending
     }
-}
-
-/// Fills the device's header: no segmentation, and the checksum where it is left to the device.
-fn write_header(frame: &mut Frame, header_len: usize) {
-    let checksum = frame.checksum;
-    let (buffer, _) = frame.buffer_mut();
-    let header = &mut buffer[HEADROOM - header_len..HEADROOM];
-    header.fill(0);
-    if let Checksum::Partial { start, offset } = checksum {
-        header[0] = header::FLAG_NEEDS_CSUM;
-        header[6..8].copy_from_slice(&start.to_le_bytes());
-        header[8..10].copy_from_slice(&offset.to_le_bytes());
-    }
-}
-
-fn read_mac(transport: &impl Transport) -> virtio_drivers::Result<[u8; 6]> {
-    transport.read_consistent(|| transport.read_config_space::<[u8; 6]>(0))
-}
-
-/// A locally administered address, for devices that have none.
-fn random_mac() -> [u8; 6] {
-    let mut mac = [0; 6];
-    crate::entropy::fill(&mut mac);
-    mac[0] = mac[0] & !0b01 | 0b10;
-    mac
-}
-
-/// How many receive buffers the machine can afford.
-fn receive_buffers(frame_len: usize) -> usize {
-    let affordable = crate::heap::stats().total / RECEIVE_HEAP_PART / (frame_len + HEADROOM);
-    affordable.max(RECEIVE_BUFFERS_MIN)
 }

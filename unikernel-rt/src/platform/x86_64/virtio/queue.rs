@@ -75,7 +75,7 @@ pub(super) struct Queue {
     next_used: u16,
 }
 
-/// The device used a descriptor that it did not have, or more bytes than it had.
+/// The device used a descriptor that it did not have, or more bytes than it had, or spoke of more than there is.
 pub(super) struct Lie;
 
 impl Queue {
@@ -173,14 +173,14 @@ impl Queue {
         index != self.next_used
     }
 
-    /// The next frame the device is done with; a received one has the length the device says, its header included in the
-    /// headroom.
+    /// The next frame the device is done with, as it was given, and how many bytes it wrote from the start of its header
+    /// on: at most as many as there are.
     ///
     /// # Errors
     ///
     /// The device lies. The queue must not be used any more.
     #[inline]
-    pub(super) fn pop(&mut self) -> Result<Option<Frame>, Lie> {
+    pub(super) fn pop(&mut self) -> Result<Option<(Frame, usize)>, Lie> {
         if !self.is_ready() {
             return Ok(None);
         }
@@ -190,15 +190,14 @@ impl Queue {
         // SAFETY: `slot` is below the length of the ring.
         let used = unsafe { (&raw const (*self.used.as_ptr()).entries).cast::<Used>().add(slot).read_volatile() };
         self.next_used = self.next_used.wrapping_add(1);
-        let frame = self.frames.get_mut(used.id as usize).and_then(Option::take);
-        let mut frame = frame.ok_or(Lie)?;
+        let frame = self.frames.get_mut(used.id as usize).and_then(Option::take).ok_or(Lie)?;
         // There is a place for every descriptor, so this never allocates.
         self.free.push(used.id as u16);
-        if self.direction == Direction::Receive {
-            let len = (used.len as usize).checked_sub(self.header_len).filter(|len| *len <= frame.len());
-            frame.resize(len.ok_or(Lie)?);
+        let len = used.len as usize;
+        if self.direction == Direction::Receive && len > frame.len() + self.header_len {
+            return Err(Lie);
         }
-        Ok(Some(frame))
+        Ok(Some((frame, len)))
     }
 
     /// Asks the device to interrupt when it is done with a frame, or not to. A wish: one more may come.

@@ -57,14 +57,14 @@ fn draw(mut transport: impl Transport, seed: &mut [u8; 32]) -> bool {
             }
         }
         // The device may give fewer bytes than asked for, but at least one.
-        let Ok(Some(bytes)) = queue.pop() else { return false };
-        if bytes.is_empty() {
+        let Ok(Some((bytes, len))) = queue.pop() else { return false };
+        if len == 0 {
             return false;
         }
-        for (seed, byte) in seed[filled..].iter_mut().zip(bytes.iter()) {
+        for (seed, byte) in seed[filled..].iter_mut().zip(&bytes[..len]) {
             *seed ^= byte;
         }
-        filled += bytes.len();
+        filled += len;
     }
     true
 }
