@@ -3,55 +3,50 @@
 use super::{
     options::{BLOCKS_MAX, Block, Options},
     segment::{after, later, span},
-    tuning::HOLES_MAX,
 };
 use alloc::vec::Vec;
+use core::ops::Range;
 
-/// A piece of data above the gap.
-#[derive(Clone, Copy)]
-struct Piece {
-    first: u32,
-    end: u32,
-    /// When it last grew, in arrivals.
-    arrival: u32,
-}
-
-/// What lies above the first gap, in order, without overlaps.
+/// What lies above the first gap.
 #[derive(Default)]
 pub(super) struct Holes {
-    pieces: Vec<Piece>,
-    arrivals: u32,
+    /// In order, apart.
+    pieces: Vec<Block>,
+    /// Where the pieces begin that grew last, the newest first.
+    newest: [Option<u32>; BLOCKS_MAX],
     /// The sequence number of the peer's FIN, if it came.
     pub(super) fin: Option<u32>,
 }
 
 impl Holes {
-    /// Notes `first..end`, which lies above `base`, the next expected number. False when there are too many pieces.
-    pub(super) fn insert(&mut self, base: u32, first: u32, end: u32) -> bool {
-        let (mut low, mut high) = (span(base, first), span(base, end));
-        let touched = |piece: &&Piece| span(base, piece.first) <= high && span(base, piece.end) >= low;
-        let at = self.pieces.iter().take_while(|piece| span(base, piece.end) < low).count();
-        let count = self.pieces[at..].iter().take_while(touched).count();
-        if count == 0 && self.pieces.len() == HOLES_MAX {
+    /// Notes `first..end`, which lies above `base`, the next expected number. False when that would make more than
+    /// `pieces_max` pieces.
+    pub(super) fn insert(&mut self, base: u32, first: u32, end: u32, pieces_max: usize) -> bool {
+        let touched = touched(&self.pieces, base, (first, end));
+        if touched.is_empty() && self.pieces.len() >= pieces_max {
             return false;
         }
-        for piece in &self.pieces[at..at + count] {
-            low = low.min(span(base, piece.first));
-            high = high.max(span(base, piece.end));
-        }
-        self.arrivals = self.arrivals.wrapping_add(1);
-        let piece = Piece { first: base.wrapping_add(low), end: base.wrapping_add(high), arrival: self.arrivals };
-        self.pieces.splice(at..at + count, [piece]);
+        let piece = join(&self.pieces[touched.clone()], base, (first, end));
+        self.pieces.splice(touched, [piece]);
+        self.remember(base, piece);
         true
+    }
+
+    /// Puts the piece first in the order of news, in place of those that it took in.
+    fn remember(&mut self, base: u32, piece: Block) {
+        let others = self.newest.map(|first| first.filter(|first| !contains(base, piece, *first)));
+        let mut others = others.into_iter().flatten();
+        self.newest = core::array::from_fn(|place| if place == 0 { Some(piece.0) } else { others.next() });
     }
 
     /// Everything before `reached` is there: returns the next expected number, behind the data that now joins.
     pub(super) fn join(&mut self, mut reached: u32) -> u32 {
         // Pieces before `reached` begin at most a window before it: `after` tells.
-        let joined = self.pieces.iter().take_while(|piece| !after(piece.first, reached)).count();
+        let joined = self.pieces.partition_point(|piece| !after(piece.0, reached));
         for piece in self.pieces.drain(..joined) {
-            reached = later(reached, piece.end);
+            reached = later(reached, piece.1);
         }
+        self.newest = self.newest.map(|first| first.filter(|first| after(*first, reached)));
         reached
     }
 
@@ -59,21 +54,15 @@ impl Holes {
         self.pieces.is_empty() && self.fin.is_none()
     }
 
-    pub(super) fn has_pieces(&self) -> bool {
-        !self.pieces.is_empty()
-    }
-
     /// What to tell the peer: the piece that grew last comes first (RFC 2018, 4).
-    pub(super) fn option(&self) -> Options {
-        let mut blocks: [Block; BLOCKS_MAX] = Default::default();
-        let (mut count, mut older_than) = (0, None);
-        for block in &mut blocks {
-            let age = |piece: &&Piece| span(piece.arrival, self.arrivals);
-            let Some(piece) = self.pieces.iter().filter(|piece| older_than < Some(age(piece))).min_by_key(age) else {
-                break;
-            };
-            (*block, older_than) = ((piece.first, piece.end), Some(age(&piece)));
-            count += 1;
+    pub(super) fn option(&self, base: u32) -> Options {
+        let (mut blocks, mut count): ([Block; BLOCKS_MAX], u8) = Default::default();
+        for first in self.newest.iter().flatten() {
+            let at = self.pieces.partition_point(|piece| span(base, piece.0) < span(base, *first));
+            if let Some(piece) = self.pieces.get(at) {
+                blocks[usize::from(count)] = *piece;
+                count += 1;
+            }
         }
         if count == 0 { Options::None } else { Options::Sack { blocks, count } }
     }
@@ -82,4 +71,22 @@ impl Holes {
     pub(super) fn len(&self) -> usize {
         self.pieces.len()
     }
+}
+
+/// Which of the blocks overlap `block` or touch it. All lie above `base`, in order.
+pub(super) fn touched(blocks: &[Block], base: u32, block: Block) -> Range<usize> {
+    let from = blocks.partition_point(|other| span(base, other.1) < span(base, block.0));
+    let more = blocks[from..].partition_point(|other| span(base, other.0) <= span(base, block.1));
+    from..from + more
+}
+
+/// One block made of `block` and those that it touches.
+pub(super) fn join(blocks: &[Block], base: u32, block: Block) -> Block {
+    let first = blocks.first().map_or(block.0, |first| base.wrapping_add(span(base, first.0).min(span(base, block.0))));
+    let end = blocks.last().map_or(block.1, |last| base.wrapping_add(span(base, last.1).max(span(base, block.1))));
+    (first, end)
+}
+
+fn contains(base: u32, block: Block, seq: u32) -> bool {
+    (span(base, block.0)..span(base, block.1)).contains(&span(base, seq))
 }

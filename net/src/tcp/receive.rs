@@ -5,7 +5,7 @@ use super::{
     Budget, Outcome, Segment, State, Tcb, flag, pending,
     segment::{after, later, span},
     timers::shift,
-    tuning::{ACK_DELAY, CHALLENGE_PERIOD, CHALLENGES_MAX, READ_PERIOD_MIN},
+    tuning::{ACK_DELAY, CHALLENGE_PERIOD, CHALLENGES_MAX, PIECE_SHARE, PIECES_MIN, READ_PERIOD_MIN, RTO_INITIAL},
     types::Gone,
 };
 use unikernel_rt::time::{Duration, Instant};
@@ -175,7 +175,10 @@ impl Tcb {
         if first == self.rcv_nxt {
             self.append(segment, from, to);
             self.join_holes(end);
-        } else if self.holes.get_or_insert_default().insert(self.rcv_nxt, first, end) {
+            return;
+        }
+        let pieces_max = PIECES_MIN + (self.rcv_limit / PIECE_SHARE) as usize;
+        if self.holes.get_or_insert_default().insert(self.rcv_nxt, first, end, pieces_max) {
             let ahead = span(self.rcv_nxt, first) as usize;
             segment.payload.for_each(from, to, |at, bytes| self.rx.put(ahead + at - from, bytes));
         }
@@ -262,7 +265,8 @@ impl Tcb {
     #[cold]
     fn measure_reading(&mut self, now: Instant, budget: &mut Budget) {
         let read_to = self.rcv_nxt.wrapping_sub(self.rx.len() as u32 + u32::from(self.fin_received));
-        let fast = now - self.read_at <= Duration::from_micros(READ_PERIOD_MIN.max(self.srtt.into()));
+        let round_trip = if self.srtt == 0 { RTO_INITIAL } else { self.srtt.max(READ_PERIOD_MIN) };
+        let fast = now - self.read_at <= Duration::from_micros(round_trip.into());
         let enough = span(self.read_seq, read_to) >= self.rcv_limit / 2;
         if fast && !enough {
             return;

@@ -12,7 +12,7 @@ use super::{
     pending,
     sack::Scoreboard,
     segment::{after, later, span},
-    tuning::DUP_THRESHOLD,
+    tuning::{DUP_THRESHOLD, SACKED_MIN},
 };
 use alloc::boxed::Box;
 
@@ -129,8 +129,9 @@ impl Tcb {
         let bare = acked == 0 && segment.payload.len == 0 && una != nxt;
         if self.sack && una != nxt && !segment.options.is_empty() {
             let mut news = false;
+            let blocks_max = (SACKED_MIN + self.flight() / u32::from(self.mss)) as usize;
             for block in sack_blocks(segment.options) {
-                news |= self.recovery().sacked.insert(block, una, nxt);
+                news |= self.recovery().sacked.insert(block, una, nxt, blocks_max);
             }
             if news && acked == 0 {
                 self.recovery().dup_acks += 1;

@@ -1,9 +1,10 @@
 //! What the peer said it holds above a gap (RFC 2018), and what follows from it (RFC 6675).
 
 use super::{
+    holes::{join, touched},
     options::Block,
     segment::{after, later, span},
-    tuning::{DUP_THRESHOLD, SACKED_MAX},
+    tuning::DUP_THRESHOLD,
 };
 use alloc::vec::Vec;
 
@@ -16,37 +17,35 @@ pub(super) struct Scoreboard {
 }
 
 impl Scoreboard {
-    /// Notes a block that the peer named. False when it is nothing new, or a lie.
-    pub(super) fn insert(&mut self, (first, end): Block, una: u32, nxt: u32) -> bool {
-        let (mut low, mut high) = (span(una, first), span(una, end));
+    /// Notes a block that the peer named, if that makes at most `blocks_max`. False when it is nothing new, or a lie.
+    pub(super) fn insert(&mut self, block: Block, una: u32, nxt: u32, blocks_max: usize) -> bool {
+        let (low, high) = (span(una, block.0), span(una, block.1));
         // Below `una` it reports a segment that came twice (RFC 2883); above `nxt` it is made up.
         if low >= high || high > span(una, nxt) {
             return false;
         }
-        let at = self.blocks.iter().take_while(|block| span(una, block.1) < low).count();
-        let touched = self.blocks[at..].iter().take_while(|block| span(una, block.0) <= high);
-        let (count, known) = touched.fold((0, 0), |(count, known), block| (count + 1, known + span(block.0, block.1)));
-        if count == 0 && self.blocks.len() == SACKED_MAX {
+        let touched = touched(&self.blocks, una, block);
+        if touched.is_empty() && self.blocks.len() >= blocks_max {
             return false;
         }
-        for block in &self.blocks[at..at + count] {
-            low = low.min(span(una, block.0));
-            high = high.max(span(una, block.1));
-        }
-        self.blocks.splice(at..at + count, [(una.wrapping_add(low), una.wrapping_add(high))]);
-        self.len = self.len - known + (high - low);
-        high - low > known
+        let known: u32 = self.blocks[touched.clone()].iter().map(|known| span(known.0, known.1)).sum();
+        let joined = join(&self.blocks[touched.clone()], una, block);
+        self.blocks.splice(touched, [joined]);
+        let news = span(joined.0, joined.1) - known;
+        self.len += news;
+        news > 0
     }
 
     /// Everything before `una` is acknowledged.
     pub(super) fn advance(&mut self, una: u32) {
-        let done = self.blocks.iter().take_while(|block| !after(block.1, una)).count();
-        self.blocks.drain(..done);
+        let done = self.first_ending_after(una);
+        self.len -= self.blocks.drain(..done).map(|block| span(block.0, block.1)).sum::<u32>();
         if let Some(block) = self.blocks.first_mut() {
             // A peer that acknowledges up to the middle of a block contradicts itself, or forgot the rest.
-            block.0 = later(block.0, una);
+            let first = later(block.0, una);
+            self.len -= span(block.0, first);
+            block.0 = first;
         }
-        self.len = self.blocks.iter().map(|block| span(block.0, block.1)).sum();
     }
 
     pub(super) fn clear(&mut self) {
@@ -70,7 +69,13 @@ impl Scoreboard {
 
     /// The block that holds the byte at `seq`.
     pub(super) fn block_of(&self, seq: u32) -> Option<Block> {
-        self.blocks.iter().copied().find(|block| !after(block.0, seq) && after(block.1, seq))
+        let block = self.blocks.get(self.first_ending_after(seq)).copied();
+        block.filter(|block| !after(block.0, seq))
+    }
+
+    /// The place of the first block that ends after `seq`.
+    fn first_ending_after(&self, seq: u32) -> usize {
+        self.blocks.partition_point(|block| !after(block.1, seq))
     }
 
     /// The end of the last block.
@@ -94,7 +99,7 @@ impl Scoreboard {
     /// The first gap in `from..to`.
     pub(super) fn gap(&self, from: u32, to: u32) -> Option<Block> {
         let mut first = from;
-        for block in &self.blocks {
+        for block in &self.blocks[self.first_ending_after(from)..] {
             if after(block.0, first) {
                 let end = if after(block.0, to) { to } else { block.0 };
                 return after(end, first).then_some((first, end));
@@ -109,11 +114,12 @@ impl Scoreboard {
         if !after(to, from) {
             return 0;
         }
+        let blocks = self.blocks[self.first_ending_after(from)..].iter().take_while(|block| after(to, block.0));
         let inside = |block: &Block| {
             let first = later(block.0, from);
             let end = if after(block.1, to) { to } else { block.1 };
-            if after(end, first) { span(first, end) } else { 0 }
+            span(first, end)
         };
-        span(from, to) - self.blocks.iter().map(inside).sum::<u32>()
+        span(from, to) - blocks.map(inside).sum::<u32>()
     }
 }

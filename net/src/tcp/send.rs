@@ -67,7 +67,7 @@ impl Tcb {
         if self.timer == Timer::Persist {
             (self.backoff, self.overrides) = (0, false);
         }
-        if first || self.timer != Timer::Retransmit {
+        if first || self.timer != Timer::Retransmit || self.probes_tail() {
             self.start_retransmit_timer(now);
         }
     }
@@ -173,7 +173,7 @@ impl Tcb {
     #[inline]
     fn ack_options(&self) -> Options {
         match &self.holes {
-            Some(holes) if self.sack => holes.option(),
+            Some(holes) if self.sack => holes.option(self.rcv_nxt),
             _ => Options::None,
         }
     }

@@ -122,13 +122,19 @@ impl Tcb {
     pub(super) fn start_retransmit_timer(&mut self, now: Instant) {
         if self.backoff > 0 {
             self.start_timer(Timer::Retransmit, self.backed_off(), now);
-        } else if self.flight() > u32::from(self.mss) && self.srtt > 0 && !self.lossy && !self.tail_probed {
-            // A single segment's acknowledgement may be delayed as long as the timeout: only more are probed.
+        } else if self.probes_tail() {
             let wait = (2 * self.srtt).max(PROBE_WAIT_MIN).min(self.rto);
             self.start_timer(Timer::TailProbe, wait.into(), now);
         } else {
             self.start_timer(Timer::Retransmit, self.first_wait(), now);
         }
+    }
+
+    /// Whether what flies is worth a tail loss probe. A single segment's acknowledgement may be delayed nearly as long
+    /// as the timeout.
+    #[inline]
+    pub(super) fn probes_tail(&self) -> bool {
+        self.flight() > self.mss.into() && self.srtt > 0 && !self.lossy && !self.tail_probed && self.backoff == 0
     }
 
     /// There is data, and the peer's window does not take it.

@@ -47,12 +47,16 @@ pub(super) const IDLE_RELEASE: u64 = 1_000_000;
 /// Acknowledgements that say the same until the segment after them counts as lost (RFC 5681, 3.2).
 pub(super) const DUP_THRESHOLD: u32 = 3;
 
-/// Separate pieces of received data above a gap. More are not kept: a peer whose segments are lost in so many places
-/// sends those again.
-pub(super) const HOLES_MAX: usize = 32;
+/// Separate pieces of received data above a gap that are kept: so many, and one more for each
+/// [`PIECE_SHARE`] bytes of the window, so that their record takes less than 1 % of what is promised anyway.
+pub(super) const PIECES_MIN: usize = 32;
 
-/// Separate pieces that the peer has selectively acknowledged. What does not fit is sent again.
-pub(super) const SACKED_MAX: usize = 64;
+/// See [`PIECES_MIN`]. When a queue overflows, every other segment is lost.
+pub(super) const PIECE_SHARE: u32 = 2048;
+
+/// Separate pieces that the peer has selectively acknowledged: so many, and one more for each segment that flies. What
+/// does not fit is sent again.
+pub(super) const SACKED_MIN: u32 = 64;
 
 /// The shortest time in which the application's reading is measured.
-pub(super) const READ_PERIOD_MIN: u64 = 1_000;
+pub(super) const READ_PERIOD_MIN: u32 = 1_000;

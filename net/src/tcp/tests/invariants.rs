@@ -54,7 +54,7 @@ impl Tcb {
     /// For the message of a test that is stuck.
     pub(in super::super) fn picture(&self) -> String {
         format!(
-            "una {} nxt {} wnd {} cwnd {} pipe {} tx {} pending {} timer {:?} backoff {} lossy {} rcv_nxt {} edge {} rx {}",
+            "una {} nxt {} wnd {} cwnd {} pipe {} tx {} pending {} timer {:?} backoff {} lossy {} rcv_nxt {} edge {} rx {} above {}",
             self.snd_una,
             self.snd_nxt,
             self.snd_wnd,
@@ -67,7 +67,8 @@ impl Tcb {
             self.lossy,
             self.rcv_nxt,
             self.rcv_edge,
-            self.rx.len()
+            self.rx.len(),
+            self.holes.as_ref().map_or(0, |holes| holes.len())
         )
     }
 }

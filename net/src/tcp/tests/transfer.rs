@@ -7,7 +7,7 @@ use super::{
 use unikernel_rt::{sim::Random, time::Duration};
 
 /// Two open connections.
-fn pair(settings: &Settings, isn: [u32; 2], sack: bool) -> [Tcb; 2] {
+pub(super) fn pair(settings: &Settings, isn: [u32; 2], sack: bool) -> [Tcb; 2] {
     let opened = |iss: u32, irs: u32| Opened {
         iss,
         irs,
@@ -26,11 +26,11 @@ fn pair(settings: &Settings, isn: [u32; 2], sack: bool) -> [Tcb; 2] {
 fn check(seed: u64) {
     let mut random = Random::new(seed);
     let mut below = |end: usize| random.below(end);
-    let losses = [0, 10, 100, 500, 1000, 2000];
+    let losses = [0, 100, 1000, 5000, 10_000, 20_000];
     let channel = Channel {
         delay: [50, 1_000, 20_000, 100_000][below(4)],
         jitter: [0, 0, 500, 30_000][below(4)],
-        loss_per_10k: losses[below(losses.len())],
+        loss_per_100k: losses[below(losses.len())],
         dup_per_mille: [0, 0, 20, 200][below(4)],
         nanos_per_byte: [0, 80, 8, 8000][below(4)],
         queue_micros: [u64::MAX, 100_000, 1_000_000][below(3)],

@@ -67,7 +67,7 @@ impl Packet {
 pub(super) struct Channel {
     pub(super) delay: u64,
     pub(super) jitter: u64,
-    pub(super) loss_per_10k: usize,
+    pub(super) loss_per_100k: usize,
     pub(super) dup_per_mille: u16,
     /// Microseconds that a byte takes on the wire, in thousandths: 80 is 100 Mbit/s. 0: any number at once.
     pub(super) nanos_per_byte: u64,
@@ -77,7 +77,7 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn clean(delay: u64) -> Channel {
-        Channel { delay, jitter: 0, loss_per_10k: 0, dup_per_mille: 0, nanos_per_byte: 0, queue_micros: u64::MAX }
+        Channel { delay, jitter: 0, loss_per_100k: 0, dup_per_mille: 0, nanos_per_byte: 0, queue_micros: u64::MAX }
     }
 }
 
@@ -316,7 +316,7 @@ impl World {
 
     fn send(&mut self, from: usize, packet: Packet) {
         self.hosts[from].packets += 1;
-        let lost = self.random.below(10_000) < self.channel.loss_per_10k;
+        let lost = self.random.below(100_000) < self.channel.loss_per_100k;
         let copies = 1 + usize::from(self.random.chance(self.channel.dup_per_mille));
         let depart = self.now.max(self.hosts[from].wire_free);
         let full = depart - self.now > self.channel.queue_micros;
