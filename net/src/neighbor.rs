@@ -228,7 +228,7 @@ impl Neighbors {
 
     /// Asks everybody for a neighbour nothing is known about.
     fn begin(&mut self, ip: IpAddr, own: &Addresses, turn: &mut Turn<'_>) -> Lookup {
-        if own.source_for(ip).is_none() || !is_neighbor(ip) || !self.make_room(ip, turn.now) {
+        if own.source_for(ip).is_none() || !is_neighbor(ip, own) || !self.make_room(ip, turn.now) {
             return Lookup::Absent;
         }
         let due = turn.now + self.times.pause;
@@ -378,6 +378,6 @@ fn group_mac(ip: IpAddr, own: &Addresses) -> Option<Mac> {
 }
 
 /// Whether an address can belong to another host.
-fn is_neighbor(ip: IpAddr) -> bool {
-    !(ip.is_unspecified() || ip.is_loopback())
+fn is_neighbor(ip: IpAddr, own: &Addresses) -> bool {
+    !(ip.is_unspecified() || ip.is_loopback() || own.is_ours(ip))
 }

@@ -362,9 +362,15 @@ impl Interface {
         }
     }
 
+    /// An address that comes or goes is told in any case: connections hang on it.
     fn tell(&mut self, event: Event) {
+        let must = |event: &Event| matches!(event, Event::Gained(_) | Event::Lost(_));
+        if !must(&event) && self.events.contains(&event) {
+            return;
+        }
         if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
+            let oldest = self.events.iter().position(|event| !must(event)).unwrap_or(0);
+            self.events.remove(oldest);
         }
         self.events.push_back(event);
     }

@@ -63,9 +63,16 @@ pub(crate) struct Route {
 impl Route {
     /// `None` for a prefix that is too long or a router of the other family.
     pub(crate) fn new(prefix: IpAddr, len: u8, via: Option<IpAddr>) -> Option<Route> {
-        let bits = if prefix.is_ipv4() { 32 } else { 128 };
+        let prefix: IpAddr = match prefix {
+            IpAddr::V4(_) if len > 32 => return None,
+            IpAddr::V4(prefix) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+                Ipv4Addr::from_bits(prefix.to_bits() & mask).into()
+            }
+            IpAddr::V6(prefix) => Ipv6Cidr::network(prefix, len)?.address().into(),
+        };
         let same = via.is_none_or(|via| via.is_ipv4() == prefix.is_ipv4());
-        (len <= bits && same).then_some(Route { prefix, len, via })
+        same.then_some(Route { prefix, len, via })
     }
 
     /// The way to everything.
@@ -184,5 +191,57 @@ pub(crate) fn add_servers(servers: &mut Vec<IpAddr>, more: impl IntoIterator<Ite
 pub(crate) fn add_search(search: &mut Vec<String>, name: &String) {
     if search.len() < SEARCH_MAX && !search.contains(name) {
         search.push(name.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(prefix: &str, len: u8, via: Option<&str>) -> Option<Route> {
+        Route::new(prefix.parse().unwrap(), len, via.map(|via| via.parse().unwrap()))
+    }
+
+    #[test]
+    fn what_a_route_covers() {
+        for (prefix, len, inside, outside) in [
+            ("10.0.0.9", 24, "10.0.0.1", "10.0.1.1"),
+            ("10.0.0.9", 32, "10.0.0.9", "10.0.0.8"),
+            ("0.0.0.0", 0, "8.8.8.8", "::1"),
+            ("2001:db8::1", 64, "2001:db8::9", "2001:db8:0:1::9"),
+            ("::", 0, "2001:db8::9", "10.0.0.1"),
+            ("2001:db8::1", 128, "2001:db8::1", "2001:db8::2"),
+        ] {
+            let route = route(prefix, len, None).unwrap();
+            assert!(route.covers(inside.parse().unwrap()), "{prefix}/{len} {inside}");
+            assert!(!route.covers(outside.parse().unwrap()), "{prefix}/{len} {outside}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_route() {
+        assert_eq!(route("10.0.0.0", 33, None), None);
+        assert_eq!(route("2001:db8::", 129, None), None);
+        assert_eq!(route("10.0.0.0", 8, Some("fe80::1")), None);
+        assert_eq!(route("10.0.0.9", 8, None), route("10.0.0.0", 8, None));
+    }
+
+    #[test]
+    fn the_longest_prefix_counts() {
+        let routes = [("10.0.0.0", 8, "10.1.0.1"), ("10.2.0.0", 16, "10.1.0.2"), ("0.0.0.0", 0, "10.1.0.3")];
+        let mut own = Addresses { v4: Ipv4Cidr::new(Ipv4Addr::new(10, 1, 0, 9), 24), ..Addresses::default() };
+        own.routes4.extend(routes.iter().filter_map(|(prefix, len, via)| route(prefix, *len, Some(via))));
+        own.routes4.extend(route("10.1.0.0", 24, None));
+        own.sort_routes();
+        for (to, via) in [
+            ("10.1.0.77", "10.1.0.77"),
+            ("10.2.0.1", "10.1.0.2"),
+            ("10.3.0.1", "10.1.0.1"),
+            ("8.8.8.8", "10.1.0.3"),
+            ("224.0.0.9", "224.0.0.9"),
+            ("255.255.255.255", "255.255.255.255"),
+        ] {
+            assert_eq!(own.next_hop(to.parse().unwrap()), via.parse().ok(), "{to}");
+        }
     }
 }

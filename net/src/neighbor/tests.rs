@@ -126,6 +126,7 @@ fn a_neighbour_that_comes_back_is_asked_at_once() {
 #[test]
 fn nothing_is_asked_without_an_address() {
     let mut link = Link::new();
+    assert!(matches!(link.send(OWN, 1), Via::Absent), "we are not our neighbour");
     link.own.v4 = None;
     assert!(matches!(link.send(PEER, 1), Via::Absent));
     assert_eq!(link.neighbors.entries.len(), 0);
