@@ -31,7 +31,7 @@
 //!
 //! # What is missing
 //!
-//! HTTP/2, WebSocket and `CONNECT`: not yet · TLS: not yet, put a proxy in front · compression while serving: no, put
+//! HTTP/2, WebSocket and `CONNECT`: not yet · TLS: with the feature `tls`, see `serve_tls` · compression while serving: no, put
 //! `.gz` and `.br` files beside the others · request trailers for handlers: no.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -61,6 +61,8 @@ mod serve_dir;
 mod server;
 mod sse;
 mod status;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use body::{Body, BodyError};
 pub use extract::{Bytes, Extension, Form, Json, Path, Query, State};
@@ -75,6 +77,8 @@ pub use serve_dir::{Dir, ServeDir};
 pub use server::{Accept, Server, serve, serve_connection};
 pub use sse::{Event, Sse};
 pub use status::Status;
+#[cfg(feature = "tls")]
+pub use tls::serve_tls;
 pub use unikernel_http_macros::include_dir;
 
 /// What the macros expand to. Not part of the API.

@@ -58,7 +58,7 @@ pub async fn serve(listener: impl Accept, router: Router) -> ! {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Server(Rc<Shared>);
+pub struct Server(pub(crate) Rc<Shared>);
 
 /// What the connections of a server share.
 pub(crate) struct Shared {
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     spare: RefCell<Vec<Vec<u8>>>,
     connections: RefCell<Slab<Entry>>,
     is_stopping: Cell<bool>,
-    stop: Notify,
+    pub(crate) stop: Notify,
     empty: Notify,
 }
 
@@ -117,9 +117,7 @@ impl Server {
             let registration = Registration::new(&self.0);
             let slot = registration.slot;
             let task = spawn(Server::run(self.0.clone(), stream, registration));
-            if let Some(entry) = self.0.connections.borrow_mut().get_mut(slot) {
-                entry.task = Some(task);
-            }
+            self.0.keep_task(slot, task);
         }
     }
 
@@ -172,6 +170,13 @@ impl Shared {
         self.is_stopping.get()
     }
 
+    /// For a shutdown that loses its patience.
+    pub(crate) fn keep_task(&self, slot: usize, task: JoinHandle<()>) {
+        if let Some(entry) = self.connections.borrow_mut().get_mut(slot) {
+            entry.task = Some(task);
+        }
+    }
+
     /// An empty buffer.
     pub(crate) fn take_spare(&self) -> Vec<u8> {
         self.spare.borrow_mut().pop().unwrap_or_default()
@@ -190,11 +195,11 @@ impl Shared {
 /// The entry of a connection in its server's list.
 pub(crate) struct Registration {
     shared: Rc<Shared>,
-    slot: usize,
+    pub(crate) slot: usize,
 }
 
 impl Registration {
-    fn new(shared: &Rc<Shared>) -> Registration {
+    pub(crate) fn new(shared: &Rc<Shared>) -> Registration {
         Registration { shared: shared.clone(), slot: shared.connections.borrow_mut().insert(Entry::default()) }
     }
 

@@ -70,6 +70,12 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
+    /// What it reads and writes.
+    #[cfg(feature = "tls")]
+    pub(crate) fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Serves requests until the connection ends.
     pub(crate) async fn run(&mut self) -> Result<(), End> {
         loop {

@@ -1,0 +1,2 @@
+//! AES-GCM in assembly.
+#![no_std]
