@@ -89,6 +89,7 @@ unsafe extern "C" fn start(start_info: u32) -> ! {
     logger::init();
     interrupts::init();
     cpu::protect();
+    cpu::enable_vectors();
     // SAFETY: the loader's address, passed on by the boot code; no memory has been given away yet.
     let info = unsafe { StartInfo::read(start_info) }.unwrap_or_else(|problem| refuse(problem));
     // SAFETY: called once, with copied start info.
