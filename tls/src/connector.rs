@@ -74,8 +74,9 @@ impl TlsConnector {
         let name = ServerName::try_from(String::from(server_name))
             .map_err(|_| TlsError::Protocol(rustls::Error::UnsupportedNameType))?;
         let handshake = Handshake::new(UnbufferedClientConnection::new(self.config.clone(), name)?);
-        let (sender, receiver, info) =
-            timeout(self.handshake_timeout, handshake.run(&mut stream, |_| ())).await.map_err(|_| TlsError::TimedOut)??;
+        let (sender, receiver, info) = timeout(self.handshake_timeout, handshake.run(&mut stream, |_| ()))
+            .await
+            .map_err(|_| TlsError::TimedOut)??;
         Ok(TlsStream::new(stream, sender, receiver, info.with_server_name(Some(server_name.into()))))
     }
 }

@@ -93,8 +93,7 @@ impl Roots {
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates =
-        certificates.map_err(|error| ConfigError::new(format!("the PEM text is damaged: {error:?}")))?;
+    let certificates = certificates.map_err(|error| ConfigError::new(format!("the PEM text is damaged: {error:?}")))?;
     if certificates.is_empty() {
         return Err(ConfigError::new("there is no `BEGIN CERTIFICATE` in the PEM text"));
     }

@@ -3,9 +3,7 @@
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use rustls::{
-    ConnectionTrafficSecrets, Error,
-    client::ClientConnectionData,
-    kernel::KernelConnection,
+    ConnectionTrafficSecrets, Error, client::ClientConnectionData, kernel::KernelConnection,
     server::ServerConnectionData,
 };
 
@@ -33,11 +31,7 @@ pub(crate) enum Way {
 
 impl Link {
     pub(crate) fn new(kernel: Kernel) -> Rc<Link> {
-        Rc::new(Link {
-            kernel: RefCell::new(kernel),
-            wants_key_update: Cell::new(false),
-            alert: Cell::new(None),
-        })
+        Rc::new(Link { kernel: RefCell::new(kernel), wants_key_update: Cell::new(false), alert: Cell::new(None) })
     }
 
     /// The keys after the present ones.

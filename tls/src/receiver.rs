@@ -259,8 +259,7 @@ impl Receiver {
             return Err(unexpected());
         }
         let secrets = self.link.next_secrets(Way::In).map_err(|error| (None, TlsError::from(error)))?;
-        self.opener =
-            Opener::from_secrets(&secrets, Version::Tls13).map_err(|error| (None, TlsError::from(error)))?;
+        self.opener = Opener::from_secrets(&secrets, Version::Tls13).map_err(|error| (None, TlsError::from(error)))?;
         if asks == 1 {
             self.link.ask_key_update();
         }

@@ -33,7 +33,9 @@ pub(super) fn load(der: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, Error
         return Ok(key_of(Secret::Ed25519(Box::new(key)), ED25519_SCHEMES, spki));
     }
     let key = rsa_key(der).ok_or_else(|| {
-        Error::General("the private key is none of ECDSA P-256, ECDSA P-384, Ed25519 and RSA, or is damaged".to_string())
+        Error::General(
+            "the private key is none of ECDSA P-256, ECDSA P-384, Ed25519 and RSA, or is damaged".to_string(),
+        )
     })?;
     if key.n().bit_width() < RSA_BITS_MIN {
         return Err(Error::General(format!(
