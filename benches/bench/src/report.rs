@@ -146,7 +146,7 @@ fn ratio(unit: Unit, ours: Option<f64>, linux: Option<f64>) -> String {
     if unit == Unit::Count || !better.is_finite() {
         return String::new();
     }
-    format!("{better:.1} ×")
+    if better < 0.95 { format!("{better:.2} ×") } else { format!("{better:.1} ×") }
 }
 
 /// With separators from a thousand on, and three significant digits below that.
