@@ -1,4 +1,4 @@
-//! Simulated parts for tests: a cable with faults. Everything in it follows virtual time and a seed, so a test
+//! Simulated parts for tests: cables and hubs with faults, network cards with abilities. Everything in it follows virtual time and a seed, so a test
 //! that failed once fails again.
 //!
 //! ```
@@ -15,10 +15,13 @@
 //! ```
 
 mod cable;
+mod nic;
 mod pcap;
 mod random;
+mod tcp;
 
-pub use cable::{Faults, SimPort, cable};
+pub use cable::{Faults, SimPort, cable, hub};
+pub use nic::{MERGE_HEADER_LEN, Nic};
 pub use pcap::Pcap;
 pub use random::Random;
 

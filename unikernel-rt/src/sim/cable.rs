@@ -1,8 +1,8 @@
-//! A cable between two network ports, with a fault plan.
+//! A cable between two network ports, or a hub of more, with a fault plan.
 
-use super::{Pcap, Random};
+use super::{Nic, Pcap, Random};
 use crate::{
-    device::{Frame, NetDevice, Offloads},
+    device::{FRAME_LEN_DEFAULT, Frame, NetDevice, Offloads},
     time::{Duration, Instant, Sleep, sleep_until},
 };
 use core::{
@@ -11,9 +11,12 @@ use core::{
     pin::Pin,
     task::{Context, Poll, Waker},
 };
-use std::{boxed::Box, collections::BTreeMap, rc::Rc};
+use std::{boxed::Box, collections::BTreeMap, rc::Rc, vec::Vec};
 
-/// What goes wrong on a cable. Chances are per mille and apply to each frame in each direction.
+/// What an Ethernet header and a VLAN tag add to the MTU.
+const ETHERNET_HEADER_MAX: usize = FRAME_LEN_DEFAULT - 1500;
+
+/// What goes wrong on a cable. Chances are per mille and apply to each frame on its way to each receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
     /// How long every frame takes.
@@ -53,22 +56,30 @@ impl Faults {
 
 /// Two ports joined by a cable.
 pub fn cable(faults: Faults) -> (SimPort, SimPort) {
+    let mut ports = hub(2, faults).into_iter();
+    match (ports.next(), ports.next()) {
+        (Some(left), Some(right)) => (left, right),
+        _ => unreachable!("there are two"),
+    }
+}
+
+/// Ports joined by a hub: what one sends all others receive.
+pub fn hub(ports: usize, faults: Faults) -> Vec<SimPort> {
     let cable = Rc::new(RefCell::new(Cable {
         faults,
         random: Random::new(faults.seed),
-        directions: [Direction::default(), Direction::default()],
+        directions: (0..ports).map(|_| Direction::default()).collect(),
         sent: 0,
         pcap: None,
     }));
-    let port = |side: usize| SimPort { cable: cable.clone(), side, alarm: None };
-    (port(0), port(1))
+    (0..ports).map(|side| SimPort { cable: cable.clone(), side, nic: Nic::PLAIN, alarm: None }).collect()
 }
 
 struct Cable {
     faults: Faults,
     random: Random,
     /// By the side that receives.
-    directions: [Direction; 2],
+    directions: Vec<Direction>,
     sent: u64,
     pcap: Option<Pcap>,
 }
@@ -80,10 +91,19 @@ struct Direction {
     receiver: Option<Waker>,
 }
 
-/// One end of a [`cable`].
+impl Direction {
+    /// Takes the next frame if it has arrived by `now` and is one that is wanted.
+    fn arrived(&mut self, now: Instant, wanted: &dyn Fn(&Frame) -> bool) -> Option<Frame> {
+        let first = self.in_flight.first_entry()?;
+        (first.key().0 <= now && wanted(first.get())).then(|| first.remove())
+    }
+}
+
+/// One end of a [`cable`] or port of a [`hub`].
 pub struct SimPort {
     cable: Rc<RefCell<Cable>>,
     side: usize,
+    nic: Nic,
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -98,7 +118,12 @@ impl SimPort {
         Ok(())
     }
 
-    /// Changes the fault plan from now on, in both directions. Frames in flight are not affected.
+    /// The same port with these abilities.
+    pub fn with_nic(self, nic: Nic) -> SimPort {
+        SimPort { nic, ..self }
+    }
+
+    /// Changes the fault plan from now on, in all directions. Frames in flight are not affected.
     pub fn set_faults(&self, faults: Faults) {
         let mut cable = self.cable.borrow_mut();
         cable.faults = faults;
@@ -107,11 +132,19 @@ impl SimPort {
 }
 
 impl Cable {
-    fn send(&mut self, to: usize, mut frame: Frame) {
-        let now = Instant::now();
+    fn send(&mut self, from: usize, frame: Frame) {
+        let len_max = self.faults.mtu + ETHERNET_HEADER_MAX;
+        assert!(frame.len() <= len_max, "a frame of {} bytes on an MTU of {}", frame.len(), self.faults.mtu);
         if let Some(pcap) = &mut self.pcap {
-            pcap.write(now, &frame).expect("the capture file can be written");
+            pcap.write(Instant::now(), &frame).expect("the capture file can be written");
         }
+        for to in (0..self.directions.len()).filter(|to| *to != from) {
+            self.carry(to, frame.duplicate());
+        }
+    }
+
+    fn carry(&mut self, to: usize, mut frame: Frame) {
+        let now = Instant::now();
         let Faults { loss, duplicate, corrupt, .. } = self.faults;
         if self.random.chance(loss) {
             return;
@@ -156,17 +189,19 @@ impl NetDevice for SimPort {
     }
 
     fn offloads(&self) -> Offloads {
-        Offloads::default()
+        self.nic.offloads()
     }
 
     fn receive(&mut self) -> Option<Frame> {
-        let in_flight = &mut self.cable.borrow_mut().directions[self.side].in_flight;
-        let first = in_flight.first_entry()?;
-        (first.key().0 <= Instant::now()).then(|| first.remove())
+        let now = Instant::now();
+        let direction = &mut self.cable.borrow_mut().directions[self.side];
+        let frame = direction.arrived(now, &|_| true)?;
+        Some(self.nic.receive(frame, |wanted| direction.arrived(now, wanted)))
     }
 
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
-        self.cable.borrow_mut().send(1 - self.side, frame);
+        let mut cable = self.cable.borrow_mut();
+        self.nic.send(frame).into_iter().for_each(|frame| cable.send(self.side, frame));
         Ok(())
     }
 
