@@ -52,6 +52,7 @@ mod head;
 mod incoming;
 mod limits;
 mod method;
+mod out;
 mod parse;
 mod percent;
 mod request;

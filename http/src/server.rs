@@ -1,6 +1,6 @@
 //! [`serve`], and [`Server`] for those who want limits or an end.
 
-use crate::{Limits, Router, connection::Connection, response::write::Start};
+use crate::{Limits, Router, connection::Connection, out::Out, response::write::Start};
 use alloc::{rc::Rc, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
@@ -66,8 +66,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// The start of the next response: status line and date.
     pub(crate) start: RefCell<Start>,
-    /// Buffers for responses that nobody uses now.
-    spare: RefCell<Vec<Vec<u8>>>,
+    /// Memory for responses that nobody uses now. One piece, as nearly every response is written at once.
+    spare: RefCell<Out>,
     connections: RefCell<Slab<Entry>>,
     is_stopping: Cell<bool>,
     pub(crate) stop: Notify,
@@ -82,8 +82,6 @@ struct Entry {
     task: Option<JoinHandle<()>>,
 }
 
-/// More spare buffers than this are given back to the heap: so many responses are seldom being written at once.
-const SPARE_MAX: usize = 16;
 /// A buffer that has grown beyond this is given back to the heap.
 const SPARE_LEN_MAX: usize = 32 * 1024;
 
@@ -177,17 +175,32 @@ impl Shared {
         }
     }
 
-    /// An empty buffer.
-    pub(crate) fn take_spare(&self) -> Vec<u8> {
-        self.spare.borrow_mut().pop().unwrap_or_default()
+    /// Takes the spare memory for `out`, which has none.
+    #[inline(always)]
+    pub(crate) fn swap_spare(&self, out: &mut Out) {
+        core::mem::swap(out, &mut self.spare.borrow_mut());
     }
 
-    /// Takes a buffer back.
-    pub(crate) fn put_spare(&self, mut buffer: Vec<u8>) {
+    /// Takes the memory of `out`, whose bytes have been sent.
+    #[inline(always)]
+    pub(crate) fn put_spare(&self, out: &mut Out) {
+        out.clear();
+        self.swap_spare(out);
+        if !out.is_unallocated() {
+            self.choose_spare(out);
+        }
+    }
+
+    /// Two have memory for one place: the larger one is of more use, up to a bound.
+    #[cold]
+    fn choose_spare(&self, out: &mut Out) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_MAX && (1..=SPARE_LEN_MAX).contains(&buffer.capacity()) {
-            buffer.clear();
-            spare.push(buffer);
+        if spare.capacity() > SPARE_LEN_MAX || out.capacity() > spare.capacity() && out.capacity() <= SPARE_LEN_MAX {
+            core::mem::swap(out, &mut spare);
+        }
+        *out = Out::default();
+        if spare.capacity() > SPARE_LEN_MAX {
+            *spare = Out::default();
         }
     }
 }

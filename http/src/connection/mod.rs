@@ -13,6 +13,7 @@ use crate::{
     body::Inner,
     handler::Reply,
     head::Head,
+    out::Out,
     parse::{self, Refusal},
     response::{
         TEXT,
@@ -43,7 +44,7 @@ pub(crate) struct Connection<S> {
     shared: Rc<Shared>,
     head: Rc<Head>,
     /// Responses to send. Without memory of its own while idle.
-    out: Vec<u8>,
+    out: Out,
     watch: Watch,
     /// The body of the current request, if it is not complete in the buffer.
     reader: Option<Box<Reader>>,
@@ -63,7 +64,7 @@ impl<S: Read + Write> Connection<S> {
             stream,
             head: Rc::new(Head::new(shared.limits.buffered_body_len_max)),
             shared,
-            out: Vec::new(),
+            out: Out::default(),
             watch: Watch::new(registration),
             reader: None,
             is_in_head: false,
@@ -132,15 +133,15 @@ impl<S: Read + Write> Connection<S> {
     /// Puts the response into `out`; what does not belong there is left.
     fn render(&mut self, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
         *keeps_alive &= !self.shared.is_stopping();
-        if self.out.capacity() == 0 {
-            self.out = self.shared.take_spare();
+        if self.out.is_unallocated() {
+            self.shared.swap_spare(&mut self.out);
         }
         if let Some(reader) = &mut self.reader {
             if reader.owes_continue && reader.is_wanted() {
                 // The response still has the request's body, and will read it: once the response has begun it is too
                 // late to ask for it (RFC 9110, 10.1.1).
                 reader.owes_continue = false;
-                self.out.extend_from_slice(write::CONTINUE);
+                self.out.push(write::CONTINUE);
             }
             // A response that still has the request's body may read all of it: an echo, or a proxy.
             *keeps_alive &= reader.is_wanted() || reader.can_complete(SKIP_LEN_MAX);
@@ -199,13 +200,13 @@ impl<S: Read + Write> Connection<S> {
         match written {
             Ok(Ok(len)) if len == self.out.len() => {}
             Ok(Ok(len)) if len > 0 => {
-                self.out.drain(..len);
+                self.out.consume(len);
                 return Box::pin(self.write_out()).await;
             }
             _ => return Err(End),
         }
         flush(&mut self.stream, &mut self.watch).await?;
-        self.shared.put_spare(core::mem::take(&mut self.out));
+        self.shared.put_spare(&mut self.out);
         Ok(())
     }
 
@@ -214,7 +215,7 @@ impl<S: Read + Write> Connection<S> {
         let limit = self.shared.limits.write_timeout;
         write_all(&mut self.stream, &mut self.watch, limit, &self.out).await?;
         flush(&mut self.stream, &mut self.watch).await?;
-        self.shared.put_spare(core::mem::take(&mut self.out));
+        self.shared.put_spare(&mut self.out);
         Ok(())
     }
 

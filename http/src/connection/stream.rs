@@ -58,7 +58,7 @@ impl<S: Read + Write> Connection<S> {
         if let Some(reader) = &mut self.reader
             && core::mem::take(&mut reader.owes_continue)
         {
-            self.out.extend_from_slice(CONTINUE);
+            self.out.push(CONTINUE);
         }
         if self.out.is_empty() { Ok(()) } else { self.write_out().await }
     }
@@ -130,12 +130,12 @@ impl<S: Read + Write> Connection<S> {
                 push_chunk(&mut self.out, &piece);
                 self.flush_if_full().await?;
             } else {
-                self.out.extend_from_slice(chunked::size_line(piece.len(), &mut [0; 18]));
+                self.out.push(chunked::size_line(piece.len(), &mut [0; 18]));
                 self.write_bytes(&piece).await?;
-                self.out.extend_from_slice(b"\r\n");
+                self.out.push(b"\r\n");
             }
         }
-        self.out.extend_from_slice(chunked::END);
+        self.out.push(chunked::END);
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl<S: Read + Write> Connection<S> {
         if piece.len() > GATHERED_PIECE_LEN_MAX {
             return self.write_bytes(piece).await;
         }
-        self.out.extend_from_slice(piece);
+        self.out.push(piece);
         self.flush_if_full().await
     }
 

@@ -68,8 +68,33 @@ pub(crate) fn all(text: &[u8], class: u8) -> bool {
 /// The first place from `from` on where `input` leaves `class`.
 #[inline(always)]
 pub(crate) fn end_of(class: u8, input: &[u8], from: usize) -> usize {
-    let rest = &input[from..];
-    from + rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len())
+    let mut at = from;
+    // Eight bytes with one look at the end of the input.
+    while let Some(bytes) = input.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        if let Some(index) = outside(class, bytes) {
+            return at + index;
+        }
+        at += 8;
+    }
+    let rest = &input[at..];
+    at + rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len())
+}
+
+/// The first byte that is not of `class`. Written out: a loop would be kept one where code is to be small.
+#[inline(always)]
+fn outside(class: u8, bytes: &[u8; 8]) -> Option<usize> {
+    let [a, b, c, d, e, f, g, h] = *bytes;
+    match () {
+        _ if !is(a, class) => Some(0),
+        _ if !is(b, class) => Some(1),
+        _ if !is(c, class) => Some(2),
+        _ if !is(d, class) => Some(3),
+        _ if !is(e, class) => Some(4),
+        _ if !is(f, class) => Some(5),
+        _ if !is(g, class) => Some(6),
+        _ if !is(h, class) => Some(7),
+        _ => None,
+    }
 }
 
 /// [`end_of`] for [`VALUE`], eight bytes at a time: values are most of a request.

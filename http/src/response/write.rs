@@ -1,8 +1,7 @@
 //! Writes the head of a response, and small bodies behind it, as the bytes that are sent.
 
 use super::Response;
-use crate::{Body, Method, Status, chunked, date, parse::Parsed};
-use alloc::vec::Vec;
+use crate::{Body, Method, Status, chunked, date, out::Out, parse::Parsed};
 use unikernel_rt::time::{Duration, Instant};
 
 /// Bodies up to this length are copied behind the head: one write, and with the head they fit one TCP segment.
@@ -68,34 +67,30 @@ impl Asked {
 }
 
 /// Appends the response to `out`. `keeps_alive` is cleared when the response can only end with the connection.
-pub(crate) fn response(
-    out: &mut Vec<u8>,
-    start: &Start,
-    response: Response,
-    asked: Asked,
-    keeps_alive: &mut bool,
-) -> Rest {
+pub(crate) fn response(out: &mut Out, start: &Start, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
     let Response { status, ready_lines, lines, body } = response;
     // One check of the capacity, so that the rest are copies: everything but the lines is shorter than this.
     out.reserve(256 + ready_lines.len() + lines.len() + COPIED_BODY_LEN_MAX);
     if status == Status::OK {
-        out.extend_from_slice(&start.text);
+        out.push_short(&start.text);
     } else {
         push_status(out, status);
-        out.extend_from_slice(&start.text[OK_LEN..]);
+        out.push_short(&start.text[OK_LEN..]);
     }
-    out.extend_from_slice(ready_lines.as_bytes());
-    out.extend_from_slice(&lines);
+    out.push_short(ready_lines.as_bytes());
+    if !lines.is_empty() {
+        out.push(&lines);
+    }
     // RFC 9112, 9.3: persistence is the default of 1.1 and the exception of 1.0.
     *keeps_alive &= !asked.is_http_10 || body.len().is_some();
     if !*keeps_alive {
-        out.extend_from_slice(b"Connection: close\r\n");
+        out.push_short(b"Connection: close\r\n");
     } else if asked.is_http_10 {
-        out.extend_from_slice(b"Connection: keep-alive\r\n");
+        out.push_short(b"Connection: keep-alive\r\n");
     }
     // RFC 9110, 8.6: no Content-Length with 204; with 304 it would be that of the 200.
     if status.has_no_content() {
-        out.extend_from_slice(b"\r\n");
+        out.push(b"\r\n");
         return Rest::None;
     }
     let Some(bytes) = body.0.as_bytes() else { return streamed(out, body, &asked) };
@@ -106,23 +101,23 @@ pub(crate) fn response(
     if bytes.len() > COPIED_BODY_LEN_MAX {
         return Rest::Bytes(body);
     }
-    out.extend_from_slice(bytes);
+    out.push_short(bytes);
     Rest::None
 }
 
 #[cold]
-fn streamed(out: &mut Vec<u8>, body: Body, asked: &Asked) -> Rest {
+fn streamed(out: &mut Out, body: Body, asked: &Asked) -> Rest {
     let rest = match body.len() {
         Some(len) => {
             push_length(out, len);
             Rest::Sized(body)
         }
         None if asked.is_http_10 => {
-            out.extend_from_slice(b"\r\n");
+            out.push(b"\r\n");
             Rest::UntilClose(body)
         }
         None => {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+            out.push(b"Transfer-Encoding: chunked\r\n\r\n");
             Rest::Chunked(body)
         }
     };
@@ -130,45 +125,62 @@ fn streamed(out: &mut Vec<u8>, body: Body, asked: &Asked) -> Rest {
 }
 
 #[cold]
-fn push_status(out: &mut Vec<u8>, status: Status) {
+fn push_status(out: &mut Out, status: Status) {
     let code = status.code();
     let digits = [b'0' + (code / 100) as u8, b'0' + (code / 10 % 10) as u8, b'0' + (code % 10) as u8];
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(&digits);
-    out.push(b' ');
-    out.extend_from_slice(status.reason().as_bytes());
-    out.extend_from_slice(b"\r\n");
+    out.push(b"HTTP/1.1 ");
+    out.push(&digits);
+    out.push(b" ");
+    out.push(status.reason().as_bytes());
+    out.push(b"\r\n");
 }
 
 /// The last header line and the empty line.
 #[inline(always)]
-fn push_length(out: &mut Vec<u8>, len: u64) {
-    out.extend_from_slice(b"Content-Length: ");
+fn push_length(out: &mut Out, len: u64) {
+    out.push_short(b"Content-Length: ");
     push_number(out, len);
-    out.extend_from_slice(b"\r\n\r\n");
+    out.push_word(u64::from_le_bytes(*b"\r\n\r\n\0\0\0\0"), 4);
 }
 
 /// In decimal; without `core::fmt`, whose machinery costs more than the rest of the head.
 #[inline(always)]
-pub(crate) fn push_number(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn push_number(out: &mut Out, number: u64) {
     match u32::try_from(number) {
         Ok(small) if small < 10_000 => push_small_number(out, small),
         _ => push_large_number(out, number),
     }
 }
 
-/// All four digits in one go, and then those that are not needed are taken back.
+/// All four digits in one go, without those that are not needed.
 #[inline(always)]
-fn push_small_number(out: &mut Vec<u8>, number: u32) {
-    let (high, low) = (number / 100, number % 100);
-    let digits = u32::from_le_bytes([high / 10, high % 10, low / 10, low % 10].map(|digit| digit as u8));
-    let leading = (digits.trailing_zeros() / 8).min(3);
-    let text = (digits | 0x3030_3030) >> (leading * 8);
-    out.extend_from_slice(&text.to_le_bytes());
-    out.truncate(out.len() - leading as usize);
+fn push_small_number(out: &mut Out, number: u32) {
+    let (high, low) = ((number / 100) as usize, (number % 100) as usize);
+    let digits = (DIGITS[high] as u32) | (DIGITS[low] as u32) << 16;
+    let leading = match number {
+        0..10 => 3,
+        10..100 => 2,
+        100..1000 => 1,
+        _ => 0,
+    };
+    out.push_word((digits >> (leading * 8)) as u64, 4 - leading);
 }
 
-fn push_large_number(out: &mut Vec<u8>, number: u64) {
+/// The two digits of each number below 100, the first one in the low byte.
+static DIGITS: [u16; 100] = digits();
+
+const fn digits() -> [u16; 100] {
+    let mut table = [0; 100];
+    let mut number = 0;
+    while number < 100 {
+        table[number] = u16::from_le_bytes([b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
+        number += 1;
+    }
+    table
+}
+
+#[cold]
+fn push_large_number(out: &mut Out, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;
@@ -177,15 +189,15 @@ fn push_large_number(out: &mut Vec<u8>, number: u64) {
         digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    out.extend_from_slice(&digits[at..]);
+    out.push(&digits[at..]);
 }
 
 /// A piece of a chunked body. Empty pieces are left out: an empty chunk is the end.
-pub(crate) fn push_chunk(out: &mut Vec<u8>, piece: &[u8]) {
+pub(crate) fn push_chunk(out: &mut Out, piece: &[u8]) {
     if !piece.is_empty() {
-        out.extend_from_slice(chunked::size_line(piece.len(), &mut [0; 18]));
-        out.extend_from_slice(piece);
-        out.extend_from_slice(b"\r\n");
+        out.push(chunked::size_line(piece.len(), &mut [0; 18]));
+        out.push(piece);
+        out.push(b"\r\n");
     }
 }
 
@@ -201,7 +213,7 @@ mod tests {
     fn numbers_in_decimal() {
         let edges = [10_000, 10_001, 65_535, 99_999, 100_000, u32::MAX as u64, 1 << 40, u64::MAX];
         for number in (0..10_000).chain(edges) {
-            let mut out = Vec::new();
+            let mut out = Out::default();
             push_number(&mut out, number);
             assert_eq!(core::str::from_utf8(&out), Ok(&*format!("{number}")));
         }

@@ -2,6 +2,7 @@
 
 use crate::{parse::Span, percent, request::Params};
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
+use core::cmp::Ordering;
 
 /// The paths of a router.
 #[derive(Default)]
@@ -9,14 +10,14 @@ pub(super) struct Tree {
     root: Node,
     /// The paths without parameters, sorted as [`Node::fixed`]: the tree would prefer them too, at every branch, but
     /// this takes one search.
-    exact: Vec<(Box<[u8]>, usize)>,
+    exact: Vec<(Text, usize)>,
 }
 
 /// A place in the tree: the paths that start alike.
 #[derive(Default)]
 struct Node {
     /// By their text; see [`search`].
-    fixed: Vec<(Box<[u8]>, Node)>,
+    fixed: Vec<(Text, Node)>,
     param: Option<Box<Node>>,
     /// The path ends here.
     route: Option<usize>,
@@ -52,7 +53,7 @@ impl Tree {
         if names.is_empty()
             && let Err(place) = search(&self.exact, pattern.as_bytes())
         {
-            self.exact.insert(place, (pattern.as_bytes().into(), index));
+            self.exact.insert(place, (Text::new(pattern.as_bytes()), index));
         }
         Ok((&mut node.route, check(names)?))
     }
@@ -84,10 +85,53 @@ impl Tree {
     }
 }
 
-/// Finds text in a list that is sorted by length, then text: most probes compare two numbers.
+/// A part of a path: what most comparisons are decided by, and the rest.
+struct Text {
+    key: Key,
+    /// From the ninth byte on.
+    rest: Box<[u8]>,
+}
+
+/// The length and the first eight bytes, as numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    len: usize,
+    start: u64,
+}
+
+impl Text {
+    fn new(text: &[u8]) -> Text {
+        Text { key: Key::new(text), rest: text.get(8..).unwrap_or_default().into() }
+    }
+}
+
+impl Key {
+    #[inline(always)]
+    fn new(text: &[u8]) -> Key {
+        let start = match (text.first_chunk::<8>(), text.first_chunk::<4>(), text.last_chunk::<4>()) {
+            (Some(bytes), ..) => u64::from_le_bytes(*bytes),
+            // Four to seven bytes: those in the middle are there twice.
+            (_, Some(first), Some(last)) => {
+                u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
+            }
+            _ => text.iter().fold(0, |start, byte| start << 8 | *byte as u64),
+        };
+        Key { len: text.len(), start }
+    }
+}
+
+/// Finds text in a list that is sorted by length, then start, then the rest: most probes compare two numbers.
 #[inline]
-fn search<T>(list: &[(Box<[u8]>, T)], text: &[u8]) -> Result<usize, usize> {
-    list.binary_search_by(|(known, _)| known.len().cmp(&text.len()).then_with(|| (**known).cmp(text)))
+fn search<T>(list: &[(Text, T)], text: &[u8]) -> Result<usize, usize> {
+    let key = Key::new(text);
+    let rest = text.get(8..).unwrap_or_default();
+    list.binary_search_by(|(known, _)| known.key.cmp(&key).then_with(|| compare_rest(&known.rest, rest)))
+}
+
+#[inline(always)]
+fn compare_rest(known: &[u8], rest: &[u8]) -> Ordering {
+    // Mostly there is none, and a call would cost more than the search.
+    if rest.is_empty() { known.len().cmp(&0) } else { known.cmp(rest) }
 }
 
 impl Node {
@@ -96,7 +140,7 @@ impl Node {
         let index = match search(&self.fixed, text) {
             Ok(index) => index,
             Err(index) => {
-                self.fixed.insert(index, (text.into(), Node::default()));
+                self.fixed.insert(index, (Text::new(text), Node::default()));
                 index
             }
         };
