@@ -3,15 +3,18 @@
 //! Like a `Vec<u8>`, but its memory is initialised beyond its end, so that the short texts a head is made of are copied
 //! in whole words: a call of `memcpy` for each costs more than the rest of the head.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::ops::Deref;
 
 /// Heads and small bodies fit the first piece of memory.
 const START_LEN: usize = 2 * 1024;
 
-/// Bytes to send, in the order in which they were pushed.
+/// Bytes to send, in the order in which they were pushed. One word while there is no memory.
 #[derive(Default)]
-pub(crate) struct Out {
+pub(crate) struct Out(Option<Box<Memory>>);
+
+#[derive(Default)]
+struct Memory {
     /// All of it is initialised; the first `len` bytes were pushed.
     data: Vec<u8>,
     len: usize,
@@ -21,62 +24,60 @@ impl Out {
     /// Whether it has no memory of its own.
     #[inline(always)]
     pub(crate) fn is_unallocated(&self) -> bool {
-        self.data.capacity() == 0
+        self.0.is_none()
     }
 
     /// How much fits without more memory.
     pub(crate) fn capacity(&self) -> usize {
-        self.data.len()
+        self.0.as_ref().map_or(0, |memory| memory.data.len())
     }
 
     /// Appends bytes.
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.data[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+        self.append(bytes.len(), |room| room.put(bytes));
     }
 
-    /// [`push`](Self::push) for what is at most 64 bytes long as a rule.
+    /// Has at most `len_max` bytes appended.
     #[inline(always)]
-    pub(crate) fn push_short(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        copy_short(&mut self.data[self.len..self.len + bytes.len()], bytes);
-        self.len += bytes.len();
-    }
-
-    /// Appends the first `len` of eight bytes.
-    #[inline(always)]
-    pub(crate) fn push_word(&mut self, word: u64, len: usize) {
-        self.reserve(8);
-        self.data[self.len..self.len + 8].copy_from_slice(&word.to_le_bytes());
-        self.len += len;
-    }
-
-    /// Makes room for `len` more bytes.
-    #[inline(always)]
-    pub(crate) fn reserve(&mut self, len: usize) {
-        if self.data.len() - self.len < len {
-            self.grow(len);
+    pub(crate) fn append(&mut self, len_max: usize, write: impl FnOnce(&mut Room<'_>)) {
+        let memory = self.0.get_or_insert_with(allocate);
+        if memory.data.len() - memory.len < len_max {
+            memory.grow(len_max);
         }
-    }
-
-    #[cold]
-    fn grow(&mut self, len: usize) {
-        let needed = self.len.checked_add(len).expect("what is sent fits the memory it is copied from");
-        self.data.resize(needed.max(self.data.len() * 2).max(START_LEN), 0);
+        let mut room = Room(&mut memory.data[memory.len..]);
+        write(&mut room);
+        let left = room.0.len();
+        memory.len = memory.data.len() - left;
     }
 
     /// Forgets all bytes, not the memory.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
-        self.len = 0;
+        if let Some(memory) = &mut self.0 {
+            memory.len = 0;
+        }
     }
 
     /// Forgets the first `len` bytes.
     pub(crate) fn consume(&mut self, len: usize) {
-        self.data.copy_within(len..self.len, 0);
-        self.len -= len;
+        if let Some(memory) = &mut self.0 {
+            memory.data.copy_within(len..memory.len, 0);
+            memory.len -= len;
+        }
+    }
+}
+
+#[cold]
+fn allocate() -> Box<Memory> {
+    Box::default()
+}
+
+impl Memory {
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        let needed = self.len.checked_add(len).expect("what is sent fits the memory it is copied from");
+        self.data.resize(needed.max(self.data.len() * 2).max(START_LEN), 0);
     }
 }
 
@@ -85,7 +86,30 @@ impl Deref for Out {
 
     #[inline(always)]
     fn deref(&self) -> &[u8] {
-        &self.data[..self.len]
+        match &self.0 {
+            Some(memory) => &memory.data[..memory.len],
+            None => &[],
+        }
+    }
+}
+
+/// Room for bytes, filled from its start. Putting more into it than was asked for is a bug and panics.
+pub(crate) struct Room<'a>(&'a mut [u8]);
+
+impl Room<'_> {
+    /// Appends bytes.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        let (to, rest) = core::mem::take(&mut self.0).split_at_mut(bytes.len());
+        copy_short(to, bytes);
+        self.0 = rest;
+    }
+
+    /// Appends the first `len` of four bytes, for which there has to be room.
+    #[inline(always)]
+    pub(crate) fn put_word(&mut self, word: [u8; 4], len: usize) {
+        self.0[..4].copy_from_slice(&word);
+        self.0 = &mut core::mem::take(&mut self.0)[len..];
     }
 }
 
@@ -120,12 +144,14 @@ mod tests {
         let bytes: Vec<u8> = (1..=200).collect();
         for len in 0..bytes.len() {
             let mut out = Out::default();
-            out.push_short(&bytes[..len]);
             out.push(&bytes[..len]);
-            out.push_word(u64::from_le_bytes(*b"abcdefgh"), len % 9);
-            assert_eq!(*out, [&bytes[..len], &bytes[..len], &b"abcdefgh"[..len % 9]].concat(), "{len}");
+            out.append(len + 4, |room| {
+                room.put(&bytes[..len]);
+                room.put_word(*b"abcd", len % 5);
+            });
+            assert_eq!(*out, [&bytes[..len], &bytes[..len], &b"abcd"[..len % 5]].concat(), "{len}");
             out.consume(len);
-            assert_eq!(out.len(), len + len % 9);
+            assert_eq!(out.len(), len + len % 5);
             out.clear();
             assert!(out.is_empty() && !out.is_unallocated());
         }

@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     /// The start of the next response: status line and date.
     pub(crate) start: RefCell<Start>,
     /// Memory for responses that nobody uses now. One piece, as nearly every response is written at once.
-    spare: RefCell<Out>,
+    spare: Cell<Out>,
     connections: RefCell<Slab<Entry>>,
     is_stopping: Cell<bool>,
     pub(crate) stop: Notify,
@@ -98,7 +98,7 @@ impl Server {
             router,
             limits,
             start: RefCell::new(Start::new()),
-            spare: RefCell::default(),
+            spare: Cell::default(),
             connections: RefCell::default(),
             is_stopping: Cell::new(false),
             stop: Notify::new(),
@@ -175,33 +175,33 @@ impl Shared {
         }
     }
 
-    /// Takes the spare memory for `out`, which has none.
+    /// The spare memory, empty.
     #[inline(always)]
-    pub(crate) fn swap_spare(&self, out: &mut Out) {
-        core::mem::swap(out, &mut self.spare.borrow_mut());
+    pub(crate) fn take_spare(&self) -> Out {
+        self.spare.take()
     }
 
     /// Takes the memory of `out`, whose bytes have been sent.
     #[inline(always)]
-    pub(crate) fn put_spare(&self, out: &mut Out) {
+    pub(crate) fn put_spare(&self, mut out: Out) {
         out.clear();
-        self.swap_spare(out);
-        if !out.is_unallocated() {
-            self.choose_spare(out);
+        let other = self.spare.replace(out);
+        if !other.is_unallocated() {
+            self.choose_spare(other);
         }
     }
 
     /// Two have memory for one place: the larger one is of more use, up to a bound.
     #[cold]
-    fn choose_spare(&self, out: &mut Out) {
-        let mut spare = self.spare.borrow_mut();
-        if spare.capacity() > SPARE_LEN_MAX || out.capacity() > spare.capacity() && out.capacity() <= SPARE_LEN_MAX {
-            core::mem::swap(out, &mut spare);
-        }
-        *out = Out::default();
-        if spare.capacity() > SPARE_LEN_MAX {
-            *spare = Out::default();
-        }
+    fn choose_spare(&self, other: Out) {
+        let kept = self.spare.take();
+        let fits = |out: &Out| out.capacity() <= SPARE_LEN_MAX;
+        self.spare.set(match kept.capacity() > other.capacity() {
+            true if fits(&kept) => kept,
+            _ if fits(&other) => other,
+            _ if fits(&kept) => kept,
+            _ => Out::default(),
+        });
     }
 }
 

@@ -134,7 +134,7 @@ impl<S: Read + Write> Connection<S> {
     fn render(&mut self, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
         *keeps_alive &= !self.shared.is_stopping();
         if self.out.is_unallocated() {
-            self.shared.swap_spare(&mut self.out);
+            self.out = self.shared.take_spare();
         }
         if let Some(reader) = &mut self.reader {
             if reader.owes_continue && reader.is_wanted() {
@@ -206,7 +206,7 @@ impl<S: Read + Write> Connection<S> {
             _ => return Err(End),
         }
         flush(&mut self.stream, &mut self.watch).await?;
-        self.shared.put_spare(&mut self.out);
+        self.shared.put_spare(core::mem::take(&mut self.out));
         Ok(())
     }
 
@@ -215,7 +215,7 @@ impl<S: Read + Write> Connection<S> {
         let limit = self.shared.limits.write_timeout;
         write_all(&mut self.stream, &mut self.watch, limit, &self.out).await?;
         flush(&mut self.stream, &mut self.watch).await?;
-        self.shared.put_spare(&mut self.out);
+        self.shared.put_spare(core::mem::take(&mut self.out));
         Ok(())
     }
 

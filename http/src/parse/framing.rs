@@ -54,8 +54,8 @@ pub(super) fn note(input: &[u8], field: Field, parsed: &mut Parsed) -> Result<()
 #[inline(always)]
 pub(super) fn usual_host(input: &[u8], at: usize, parsed: &mut Parsed) -> Option<usize> {
     const START: &[u8; 6] = b"Host: ";
-    // The first field only: then no limit on the number of fields has to be looked at.
-    if !parsed.fields.is_empty() || !input.get(at..)?.starts_with(START) {
+    // For the first field only: then no limit on the number of fields has to be looked at.
+    if !input.get(at..)?.starts_with(START) {
         return None;
     }
     let value = at + START.len();

@@ -124,17 +124,47 @@ pub(crate) fn parse(input: &[u8], parsed: &mut Parsed, limits: &Limits) -> Resul
 }
 
 fn parse_limited(input: &[u8], parsed: &mut Parsed, limits: &Limits) -> Result<bool, Refusal> {
-    // RFC 9112, 2.2: ignore at least one empty line before the request; old clients sent one after a body.
-    let start = match input {
-        [b'\r', b'\n', ..] => 2,
-        [b'\r'] => return Ok(false),
-        _ => 0,
+    let at = match usual_request_line(input, parsed, limits) {
+        Some(at) => at,
+        None => match parse_start(input, parsed, limits)? {
+            Some(at) => at,
+            None => return Ok(false),
+        },
     };
-    let Some(at) = parse_request_line(input, start, parsed, limits)? else { return Ok(false) };
     let Some(len) = parse_fields(input, at, parsed, limits)? else { return Ok(false) };
     parsed.len = len;
     framing::finish(input, parsed, limits)?;
     Ok(true)
+}
+
+/// `GET /path HTTP/1.1 CRLF` in one pass. `None` leaves the line to the ordinary way, whatever it is.
+#[inline(always)]
+fn usual_request_line(input: &[u8], parsed: &mut Parsed, limits: &Limits) -> Option<usize> {
+    const END: &[u8; 11] = b" HTTP/1.1\r\n";
+    const TARGET: usize = 4;
+    if !input.starts_with(b"GET /") {
+        return None;
+    }
+    let end = end_of(PATH, input, TARGET);
+    if end > TARGET + limits.uri_len_max || input.get(end..)?.first_chunk::<11>() != Some(END) {
+        return None;
+    }
+    parsed.is_http_10 = false;
+    parsed.method = Method::Get;
+    parsed.path = Span::new(TARGET, end);
+    (parsed.query, parsed.authority) = (None, None);
+    Some(end + END.len())
+}
+
+/// Everything before the fields. Returns where they start.
+fn parse_start(input: &[u8], parsed: &mut Parsed, limits: &Limits) -> Result<Option<usize>, Refusal> {
+    // RFC 9112, 2.2: ignore at least one empty line before the request; old clients sent one after a body.
+    let start = match input {
+        [b'\r', b'\n', ..] => 2,
+        [b'\r'] => return Ok(None),
+        _ => 0,
+    };
+    parse_request_line(input, start, parsed, limits)
 }
 
 /// `method SP request-target SP HTTP-version CRLF`. Returns where the next line starts.
@@ -144,9 +174,7 @@ fn parse_request_line(
     parsed: &mut Parsed,
     limits: &Limits,
 ) -> Result<Option<usize>, Refusal> {
-    // Nearly every request, known by one comparison.
-    let is_get = input[start..].starts_with(b"GET ");
-    let method_end = if is_get { start + 3 } else { end_of(TOKEN, input, start) };
+    let method_end = end_of(TOKEN, input, start);
     if method_end - start > METHOD_LEN_MAX {
         return Err(UNKNOWN_METHOD);
     }
@@ -155,7 +183,7 @@ fn parse_request_line(
         Some(b' ') if method_end > start => {}
         Some(_) => return Err(bad("the request line does not start with a method and a space")),
     }
-    let method = if is_get { Some(Method::Get) } else { Method::from_bytes(&input[start..method_end]) };
+    let method = Method::from_bytes(&input[start..method_end]);
 
     let target = method_end + 1;
     let path_end = end_of(PATH, input, target);
@@ -209,11 +237,10 @@ fn parse_version(input: &[u8]) -> Result<Option<u8>, Refusal> {
 fn parse_fields(input: &[u8], start: usize, parsed: &mut Parsed, limits: &Limits) -> Result<Option<usize>, Refusal> {
     parsed.fields.clear();
     parsed.framing = Framing::default();
-    let mut at = start;
+    let mut at = framing::usual_host(input, start, parsed).unwrap_or(start);
     loop {
-        if let Some(end) = framing::usual_host(input, at, parsed) {
-            at = end;
-            continue;
+        if input[at..].starts_with(b"\r\n") {
+            return Ok(Some(at + 2));
         }
         let (field, end) = match parse_line(input, at).map_err(bad)? {
             Line::Field(field, end) => (field, end),

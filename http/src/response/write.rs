@@ -1,7 +1,11 @@
 //! Writes the head of a response, and small bodies behind it, as the bytes that are sent.
 
 use super::Response;
-use crate::{Body, Method, Status, chunked, date, out::Out, parse::Parsed};
+use crate::{
+    Body, Method, Status, chunked, date,
+    out::{Out, Room},
+    parse::Parsed,
+};
 use unikernel_rt::time::{Duration, Instant};
 
 /// Bodies up to this length are copied behind the head: one write, and with the head they fit one TCP segment.
@@ -67,26 +71,49 @@ impl Asked {
 }
 
 /// Appends the response to `out`. `keeps_alive` is cleared when the response can only end with the connection.
+#[inline]
 pub(crate) fn response(out: &mut Out, start: &Start, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
+    let is_usual = response.status == Status::OK && response.lines.is_empty();
+    if is_usual
+        && *keeps_alive
+        && !asked.is_http_10
+        && asked.method != Method::Head
+        && let Some(bytes) = response.body.0.as_bytes().filter(|bytes| bytes.len() <= COPIED_BODY_LEN_MAX)
+    {
+        usual(out, start, response.ready_lines.as_bytes(), bytes);
+        return Rest::None;
+    }
+    any(out, start, response, asked, keeps_alive)
+}
+
+/// 200 with a small body, on a connection that goes on.
+#[inline(always)]
+fn usual(out: &mut Out, start: &Start, lines: &[u8], body: &[u8]) {
+    out.append(start.text.len() + lines.len() + LENGTH_LINE_LEN_MAX + body.len(), |room| {
+        room.put(&start.text);
+        room.put(lines);
+        put_length(room, body.len() as u64);
+        room.put(body);
+    });
+}
+
+/// Any response.
+fn any(out: &mut Out, start: &Start, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
     let Response { status, ready_lines, lines, body } = response;
-    // One check of the capacity, so that the rest are copies: everything but the lines is shorter than this.
-    out.reserve(256 + ready_lines.len() + lines.len() + COPIED_BODY_LEN_MAX);
     if status == Status::OK {
-        out.push_short(&start.text);
+        out.push(&start.text);
     } else {
         push_status(out, status);
-        out.push_short(&start.text[OK_LEN..]);
+        out.push(&start.text[OK_LEN..]);
     }
-    out.push_short(ready_lines.as_bytes());
-    if !lines.is_empty() {
-        out.push(&lines);
-    }
+    out.push(ready_lines.as_bytes());
+    out.push(&lines);
     // RFC 9112, 9.3: persistence is the default of 1.1 and the exception of 1.0.
     *keeps_alive &= !asked.is_http_10 || body.len().is_some();
     if !*keeps_alive {
-        out.push_short(b"Connection: close\r\n");
+        out.push(b"Connection: close\r\n");
     } else if asked.is_http_10 {
-        out.push_short(b"Connection: keep-alive\r\n");
+        out.push(b"Connection: keep-alive\r\n");
     }
     // RFC 9110, 8.6: no Content-Length with 204; with 304 it would be that of the 200.
     if status.has_no_content() {
@@ -101,7 +128,7 @@ pub(crate) fn response(out: &mut Out, start: &Start, response: Response, asked: 
     if bytes.len() > COPIED_BODY_LEN_MAX {
         return Rest::Bytes(body);
     }
-    out.push_short(bytes);
+    out.push(bytes);
     Rest::None
 }
 
@@ -135,26 +162,33 @@ fn push_status(out: &mut Out, status: Status) {
     out.push(b"\r\n");
 }
 
+/// The longest last line, and the empty one.
+const LENGTH_LINE_LEN_MAX: usize = b"Content-Length: 18446744073709551615\r\n\r\n".len();
+
+fn push_length(out: &mut Out, len: u64) {
+    out.append(LENGTH_LINE_LEN_MAX, |room| put_length(room, len));
+}
+
 /// The last header line and the empty line.
 #[inline(always)]
-fn push_length(out: &mut Out, len: u64) {
-    out.push_short(b"Content-Length: ");
-    push_number(out, len);
-    out.push_word(u64::from_le_bytes(*b"\r\n\r\n\0\0\0\0"), 4);
+fn put_length(room: &mut Room<'_>, len: u64) {
+    room.put(b"Content-Length: ");
+    put_number(room, len);
+    room.put_word(*b"\r\n\r\n", 4);
 }
 
 /// In decimal; without `core::fmt`, whose machinery costs more than the rest of the head.
 #[inline(always)]
-pub(crate) fn push_number(out: &mut Out, number: u64) {
+fn put_number(room: &mut Room<'_>, number: u64) {
     match u32::try_from(number) {
-        Ok(small) if small < 10_000 => push_small_number(out, small),
-        _ => push_large_number(out, number),
+        Ok(small) if small < 10_000 => put_small_number(room, small),
+        _ => put_large_number(room, number),
     }
 }
 
 /// All four digits in one go, without those that are not needed.
 #[inline(always)]
-fn push_small_number(out: &mut Out, number: u32) {
+fn put_small_number(room: &mut Room<'_>, number: u32) {
     let (high, low) = ((number / 100) as usize, (number % 100) as usize);
     let digits = (DIGITS[high] as u32) | (DIGITS[low] as u32) << 16;
     let leading = match number {
@@ -163,7 +197,7 @@ fn push_small_number(out: &mut Out, number: u32) {
         100..1000 => 1,
         _ => 0,
     };
-    out.push_word((digits >> (leading * 8)) as u64, 4 - leading);
+    room.put_word((digits >> (leading * 8)).to_le_bytes(), 4 - leading);
 }
 
 /// The two digits of each number below 100, the first one in the low byte.
@@ -180,7 +214,7 @@ const fn digits() -> [u16; 100] {
 }
 
 #[cold]
-fn push_large_number(out: &mut Out, number: u64) {
+fn put_large_number(room: &mut Room<'_>, number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;
@@ -189,7 +223,7 @@ fn push_large_number(out: &mut Out, number: u64) {
         digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    out.push(&digits[at..]);
+    room.put(&digits[at..]);
 }
 
 /// A piece of a chunked body. Empty pieces are left out: an empty chunk is the end.
@@ -214,7 +248,7 @@ mod tests {
         let edges = [10_000, 10_001, 65_535, 99_999, 100_000, u32::MAX as u64, 1 << 40, u64::MAX];
         for number in (0..10_000).chain(edges) {
             let mut out = Out::default();
-            push_number(&mut out, number);
+            out.append(20, |room| put_number(room, number));
             assert_eq!(core::str::from_utf8(&out), Ok(&*format!("{number}")));
         }
     }
