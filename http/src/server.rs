@@ -181,27 +181,24 @@ impl Shared {
         self.spare.take()
     }
 
-    /// Takes the memory of `out`, whose bytes have been sent.
+    /// Takes the memory of `out`, whose bytes have been sent, unless it has grown large.
     #[inline(always)]
     pub(crate) fn put_spare(&self, mut out: Out) {
+        if out.capacity() > SPARE_LEN_MAX {
+            return;
+        }
         out.clear();
         let other = self.spare.replace(out);
-        if !other.is_unallocated() {
+        if other.capacity() > 0 {
             self.choose_spare(other);
         }
     }
 
-    /// Two have memory for one place: the larger one is of more use, up to a bound.
+    /// Two have memory for one place: the larger one is of more use.
     #[cold]
     fn choose_spare(&self, other: Out) {
         let kept = self.spare.take();
-        let fits = |out: &Out| out.capacity() <= SPARE_LEN_MAX;
-        self.spare.set(match kept.capacity() > other.capacity() {
-            true if fits(&kept) => kept,
-            _ if fits(&other) => other,
-            _ if fits(&kept) => kept,
-            _ => Out::default(),
-        });
+        self.spare.set(if other.capacity() > kept.capacity() { other } else { kept });
     }
 }
 

@@ -53,7 +53,7 @@ pub trait Connect: 'static {
     fn connect(&self, target: &Target) -> impl Future<Output = Result<Self::Stream, ConnectError>>;
 }
 
-/// Puts TLS over connections.
+/// Puts TLS over connections: a `TlsConnector` of unikernel-tls, with the feature `tls`.
 pub trait Secure: 'static {
     /// An encrypted connection; cancel safe as those of [`Connect`], and its `read` returns `Ok(0)` after a
     /// `close_notify` only: a connection that was cut off is an error.
@@ -76,6 +76,15 @@ impl Connect for unikernel_net::Stack {
         })?;
         let peer = core::net::SocketAddrV4::new(host, target.port);
         unikernel_net::Stack::connect(self, peer).await.map_err(ConnectError::new)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Secure for unikernel_tls::TlsConnector {
+    type Stream = unikernel_tls::TlsStream<BoxStream>;
+
+    async fn secure(&self, host: &str, stream: BoxStream) -> Result<Self::Stream, ConnectError> {
+        unikernel_tls::TlsConnector::connect(self, host, stream).await.map_err(ConnectError::new)
     }
 }
 
