@@ -4,21 +4,23 @@
 //! Everything here is a state machine without a clock or a device: packets and a [`Turn`] go in, complete Ethernet
 //! frames come out. Start with [`Interface`], which joins the machines of a port; [`Addresses`] is what is configured now.
 
-mod allowance;
-pub(crate) mod cidr6;
+pub(crate) mod interface;
+pub(crate) mod table;
+pub(crate) mod turn;
+
 pub(crate) mod conflict;
 pub(crate) mod dhcp4;
 pub(crate) mod dhcp6;
-mod domains;
 pub(crate) mod groups;
-pub(crate) mod interface;
+pub(crate) mod slaac;
+
+mod allowance;
+pub(crate) mod cidr6;
+mod domains;
 pub(crate) mod limits;
 pub(crate) mod packet;
 mod select;
-pub(crate) mod slaac;
-pub(crate) mod table;
 mod timed;
-pub(crate) mod turn;
 
 #[cfg(test)]
 mod fuzz;

@@ -9,6 +9,7 @@
 mod arp;
 mod entry;
 pub(crate) mod nd;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -22,13 +23,16 @@ use alloc::{
     collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
-pub(crate) use arp::{Arp, Operation, announcement, probe};
+#[cfg(test)]
+pub(crate) use arp::Operation;
+pub(crate) use arp::{Arp, announcement, probe};
 use core::net::{IpAddr, Ipv4Addr};
 use entry::{Entry, State, Step};
 use unikernel_rt::{
     device::Frame,
     time::{Duration, Instant},
 };
+use waiting::Waiting;
 
 /// The neighbours of one port.
 pub(crate) struct Neighbors {
@@ -38,15 +42,12 @@ pub(crate) struct Neighbors {
     hot: Hot,
     /// Routers in use: their entries stay.
     gateways: Vec<IpAddr>,
-    /// Frames that wait for an answer, oldest first.
-    waiting: VecDeque<(IpAddr, Frame)>,
+    waiting: Waiting,
     /// Neighbours that did not answer, for [`Neighbors::take_absent`].
     absent: VecDeque<IpAddr>,
     /// Not before this moment is there anything to do.
     due: Instant,
     times: Times,
-    /// Frames that were dropped because their neighbour did not answer, or too many waited.
-    pub(crate) dropped: u64,
 }
 
 struct Hot {
@@ -92,11 +93,10 @@ impl Neighbors {
             entries: BTreeMap::new(),
             hot: NOBODY,
             gateways: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             absent: VecDeque::new(),
             due: Instant::FOREVER,
             times: Times { reachable: REACHABLE_TIME, pause: SOLICIT_PAUSE },
-            dropped: 0,
         }
     }
 
@@ -105,9 +105,12 @@ impl Neighbors {
     pub(crate) fn send_via(&mut self, next_hop: IpAddr, frame: Frame, own: &Addresses, turn: &mut Turn<'_>) -> Via {
         match self.lookup(next_hop, own, turn) {
             Lookup::Known(mac) => Via::Ready(self.addressed(frame, mac, next_hop)),
-            Lookup::Asked => self.wait(next_hop, frame),
+            Lookup::Asked => {
+                self.waiting.push(next_hop, frame);
+                Via::Waiting
+            }
             Lookup::Absent => {
-                self.dropped += 1;
+                self.waiting.dropped += 1;
                 Via::Absent
             }
         }
@@ -120,6 +123,11 @@ impl Neighbors {
             true => Lookup::Known(self.hot.mac),
             false => self.look_closer(next_hop, own, turn),
         }
+    }
+
+    /// Frames that were dropped because their neighbour did not answer, or because too many waited.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.waiting.dropped
     }
 
     /// How many neighbours are remembered, absent ones included.
@@ -193,16 +201,14 @@ impl Neighbors {
     /// Forgets the neighbours of one family: our address changed, or the link did.
     pub(crate) fn forget(&mut self, v4: bool) {
         self.entries.retain(|ip, _| ip.is_ipv4() != v4);
-        let before = self.waiting.len();
-        self.waiting.retain(|(ip, _)| ip.is_ipv4() != v4);
-        self.dropped += (before - self.waiting.len()) as u64;
+        self.waiting.drop_for(|ip| ip.is_ipv4() == v4);
         self.hot = NOBODY;
     }
 
     /// Forgets one neighbour.
     pub(crate) fn forget_one(&mut self, ip: IpAddr) {
         self.entries.remove(&ip);
-        self.drop_waiting(ip);
+        self.waiting.drop_for(|other| other == ip);
         self.cool(ip);
     }
 
@@ -275,7 +281,7 @@ impl Neighbors {
     }
 
     fn give_up(&mut self, ip: IpAddr) {
-        self.drop_waiting(ip);
+        self.waiting.drop_for(|other| other == ip);
         self.cool(ip);
         self.absent.push_back(ip);
         if self.absent.len() > ABSENT_NEWS_MAX {
@@ -302,7 +308,9 @@ impl Neighbors {
                 entry.mac = mac;
                 entry.state = State::Reachable { until };
                 self.hot = Hot { ip, mac, until };
-                self.flush(ip, mac, turn);
+                for frame in self.waiting.take(ip) {
+                    (turn.out)(self.addressed(frame, mac, ip));
+                }
             }
             _ => self.heard(ip, mac, own, turn),
         }
@@ -327,35 +335,6 @@ impl Neighbors {
         if self.hot.ip == ip {
             self.hot = NOBODY;
         }
-    }
-
-    fn wait(&mut self, ip: IpAddr, frame: Frame) -> Via {
-        let of_this = self.waiting.iter().filter(|(other, _)| *other == ip).count();
-        let oldest = match of_this >= FRAMES_WAITING_PER_NEIGHBOR {
-            true => self.waiting.iter().position(|(other, _)| *other == ip),
-            false => (self.waiting.len() >= FRAMES_WAITING_MAX).then_some(0),
-        };
-        if let Some(oldest) = oldest {
-            self.waiting.remove(oldest);
-            self.dropped += 1;
-        }
-        self.waiting.push_back((ip, frame));
-        Via::Waiting
-    }
-
-    fn flush(&mut self, ip: IpAddr, mac: Mac, turn: &mut Turn<'_>) {
-        for (other, frame) in core::mem::take(&mut self.waiting) {
-            match other == ip {
-                true => (turn.out)(self.addressed(frame, mac, ip)),
-                false => self.waiting.push_back((other, frame)),
-            }
-        }
-    }
-
-    fn drop_waiting(&mut self, ip: IpAddr) {
-        let before = self.waiting.len();
-        self.waiting.retain(|(other, _)| *other != ip);
-        self.dropped += (before - self.waiting.len()) as u64;
     }
 
     #[inline]

@@ -3,89 +3,28 @@
 //! Received packets go to `on_…`, moments to [`Interface::poll`]. What changes for others comes from
 //! [`Interface::take_event`].
 
+mod build;
+mod config;
 #[cfg(test)]
 mod tests;
 
 use super::{
-    Addresses, Ids, Ipv6Cidr, Route, State6, Turn,
+    Addresses, Ipv6Cidr, State6, Turn,
     conflict::{Conflict, Watch},
-    dhcp4::{self, Dhcp4, Loss},
+    dhcp4::{self, Dhcp4},
     dhcp6::{Dhcp6, Duid},
     groups::{Groups, JoinError, mld},
     limits::EVENTS_MAX,
-    packet::Mac,
     slaac::{Origin, Slaac},
-    table::{add_search, add_servers},
 };
-use crate::{
-    config::Ipv4Cidr,
-    neighbor::{
-        Arp, Neighbors, Via,
-        nd::{self, Message},
-    },
+use crate::neighbor::{
+    Arp, Neighbors, Via,
+    nd::{self, Message},
 };
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+use alloc::{collections::VecDeque, vec::Vec};
+pub(crate) use config::{Event, PortConfig, V4, V6};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use unikernel_rt::{device::Frame, time::Instant};
-
-/// How a port is configured.
-#[derive(Clone)]
-pub(crate) struct PortConfig {
-    pub(crate) mac: Mac,
-    /// The largest IP packet of the device.
-    pub(crate) mtu: u16,
-    pub(crate) v4: V4,
-    pub(crate) v6: V6,
-    pub(crate) ids: Ids,
-    /// Told to DHCP servers.
-    pub(crate) hostname: Option<String>,
-    /// The machine's, by which DHCPv6 servers know it; otherwise they know its Ethernet address.
-    pub(crate) uuid: Option<[u8; 16]>,
-    /// Given by hand; these come before what servers say.
-    pub(crate) dns: Vec<IpAddr>,
-    /// See `dns`.
-    pub(crate) search: Vec<String>,
-    /// See `dns`.
-    pub(crate) ntp: Vec<IpAddr>,
-}
-
-/// Where IPv4 addresses come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum V4 {
-    Off,
-    Dhcp,
-    Static { address: Ipv4Cidr, gateway: Option<Ipv4Addr> },
-}
-
-/// Where IPv6 addresses come from. But for `Off` there is a link-local one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum V6 {
-    Off,
-    /// Routers, and DHCPv6 servers if routers say so.
-    Automatic,
-    /// Routers are not heard.
-    Static {
-        address: Ipv6Cidr,
-        gateway: Option<Ipv6Addr>,
-    },
-}
-
-/// What changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// An address can be used.
-    Gained(IpAddr),
-    /// It cannot any more; what was connected with it is cut off.
-    Lost(IpAddr),
-    /// Routes, servers, the MTU or the state of an address.
-    Changed,
-    /// The DHCP lease ended.
-    LeaseEnded(Loss),
-    /// Another host uses this address.
-    Conflict(IpAddr),
-    /// A neighbour does not answer.
-    Absent(IpAddr),
-}
 
 /// One port.
 pub(crate) struct Interface {
@@ -374,72 +313,4 @@ impl Interface {
         }
         self.events.push_back(event);
     }
-
-    /// Writes [`Addresses`] anew from what the machines know, and says what differs.
-    fn rebuild(&mut self, turn: &mut Turn<'_>) {
-        let old = core::mem::take(&mut self.own);
-        self.own = self.build();
-        let solicited = self.own.v6.iter().map(|own| nd::solicited_node(own.cidr.address()));
-        self.groups.set_own(solicited.collect(), turn.now);
-        self.own.groups = self.groups.list().collect();
-        if self.own.v4 != old.v4 {
-            self.on_new_v4(turn.now);
-        }
-        self.neighbors.set_gateways(self.own.gateways().collect());
-        let (before, after) = (usable(&old), usable(&self.own));
-        for address in before.iter().filter(|address| !after.contains(address)) {
-            self.tell(Event::Lost(*address));
-        }
-        for address in after.iter().filter(|address| !before.contains(address)) {
-            self.tell(Event::Gained(*address));
-        }
-        if self.own != old {
-            self.tell(Event::Changed);
-        }
-    }
-
-    fn build(&self) -> Addresses {
-        let PortConfig { dns, search, ntp, .. } = self.config.clone();
-        let mut own = Addresses { dns, search, ntp, ..Addresses::default() };
-        self.build_v4(&mut own);
-        if let V6::Static { address, gateway } = self.config.v6 {
-            own.routes6.extend(Route::new(address.address().into(), address.prefix_len(), None));
-            own.routes6.extend(gateway.map(|gateway| Route::default_via(gateway.into())));
-        }
-        if let Some(slaac) = &self.slaac {
-            slaac.tell(&mut own);
-        }
-        if let Some(dhcp) = &self.dhcp6 {
-            add_servers(&mut own.dns, dhcp.info().dns.iter().map(|server| (*server).into()));
-            add_servers(&mut own.ntp, dhcp.info().ntp.iter().map(|server| (*server).into()));
-            dhcp.info().search.iter().for_each(|name| add_search(&mut own.search, name));
-        }
-        own.sort_routes();
-        own
-    }
-
-    fn build_v4(&self, own: &mut Addresses) {
-        if let V4::Static { address, gateway } = self.config.v4 {
-            own.v4 = Some(address);
-            own.routes4.extend(Route::new(address.address().into(), address.prefix_len(), None));
-            own.routes4.extend(gateway.map(|gateway| Route::default_via(gateway.into())));
-        }
-        let Some(lease) = self.dhcp4.as_ref().and_then(Dhcp4::lease) else { return };
-        own.v4 = Some(lease.address);
-        own.routes4.clone_from(&lease.routes);
-        own.mtu = lease.mtu;
-        add_servers(&mut own.dns, lease.dns.iter().map(|server| (*server).into()));
-        add_servers(&mut own.ntp, lease.ntp.iter().map(|server| (*server).into()));
-        lease.search.iter().for_each(|name| add_search(&mut own.search, name));
-    }
-
-    fn on_new_v4(&mut self, now: Instant) {
-        self.neighbors.forget(true);
-        self.watch = self.own.v4.map(|own| Watch::new(self.config.mac, own.address(), now));
-    }
-}
-
-fn usable(own: &Addresses) -> Vec<IpAddr> {
-    let v4 = own.v4.map(|own| IpAddr::V4(own.address()));
-    v4.into_iter().chain(own.usable6().map(|own| own.cidr.address().into())).collect()
 }

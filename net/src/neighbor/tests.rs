@@ -104,7 +104,7 @@ fn an_absent_neighbour_is_asked_three_times_then_left_alone() {
     link.pass(SECOND);
     assert_eq!(link.neighbors.take_absent(), Some(PEER.into()));
     assert!(link.neighbors.is_absent(PEER.into()));
-    assert_eq!((link.neighbors.dropped, link.neighbors.waiting.len()), (1, 0));
+    assert_eq!((link.neighbors.dropped(), link.neighbors.waiting.len()), (1, 0));
     assert!(matches!(link.send(PEER, 2), Via::Absent));
     assert_eq!(link.questions(), []);
     link.pass(ABSENT_TIME);

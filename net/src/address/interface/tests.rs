@@ -1,7 +1,14 @@
 //! A port with IPv4: by hand, from a DHCP server, with another owner.
 
 use super::*;
-use crate::address::testing::{EVIL_MAC, OWN_MAC, PEER_MAC, Port, config};
+use crate::{
+    address::{
+        dhcp4::Loss,
+        packet::Mac,
+        testing::{EVIL_MAC, OWN_MAC, PEER_MAC, Port, config},
+    },
+    config::Ipv4Cidr,
+};
 use std::vec::Vec;
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
