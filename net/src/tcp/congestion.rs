@@ -62,12 +62,12 @@ impl Cubic {
     }
 
     /// The window after `acked` bytes.
-    fn grow(&mut self, cwnd: u32, acked: u32, mss: u32, rtt: Duration, now: Instant) -> u32 {
+    fn grow(&mut self, cwnd: u32, acked: u32, mss: u32, rtt: u32, now: Instant) -> u32 {
         if self.epoch.is_none() {
             self.start(cwnd, mss, now);
         }
-        let elapsed = self.epoch.map_or(Duration::ZERO, |epoch| now - epoch);
-        let target = self.target((elapsed + rtt).as_micros() as u64, mss).clamp(cwnd, cwnd + cwnd / 2);
+        let elapsed = self.epoch.map_or(0, |epoch| now.as_micros() - epoch.as_micros());
+        let target = self.target(elapsed + u64::from(rtt), mss).clamp(cwnd, cwnd + cwnd / 2);
         self.estimate = self.reno(cwnd, acked, mss);
         if self.estimate > target {
             return cwnd.max(self.estimate);
@@ -123,8 +123,7 @@ impl Tcb {
         } else if flight + 3 * mss >= self.cwnd
             && let Some(recovery) = &mut self.recovery
         {
-            let rtt = Duration::from_micros(self.srtt.into());
-            self.cwnd = recovery.cubic.grow(self.cwnd, acked, mss, rtt, now).min(CWND_MAX);
+            self.cwnd = recovery.cubic.grow(self.cwnd, acked, mss, self.srtt, now).min(CWND_MAX);
         }
     }
 
@@ -145,5 +144,31 @@ impl Tcb {
                 recovery.cubic.epoch = None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn cube_roots_are_exact() {
+        for (value, root) in [(0, 0), (7, 1), (8, 2), (26, 2), (27, 3), (999_999_999_999, 9_999), (1 << 60, 1 << 20)] {
+            assert_eq!(cube_root(value), root, "of {value}");
+        }
+    }
+
+    /// The window of a Cubic that lost at 1000 segments, each tenth of its K, in segments: concave, then convex.
+    #[test]
+    fn the_window_follows_the_cubic() {
+        let (mss, mut cubic) = (1000, Cubic::default());
+        cubic.on_loss(1_000_000);
+        cubic.start(700_000, mss, Instant::from_micros(0));
+        // cbrt(300 / 0.4) = 9.086 s
+        assert_eq!(cubic.k, 9_085);
+        let window = |tenths: u64| cubic.target(u64::from(cubic.k) * tenths * 100, mss) / 1000;
+        let windows: Vec<u32> = [0, 2, 5, 10, 15, 20].map(window).to_vec();
+        assert_eq!(windows, [700, 846, 962, 1000, 1037, 1299]);
     }
 }

@@ -91,7 +91,8 @@ pub(crate) struct Tcb {
     backoff: u8,
     snd_scale: u8,
     rcv_scale: u8,
-    challenges: u8,
+    /// Answers to strangers and probes since `answered_at`.
+    answers: [u8; 2],
     /// Payload of a segment to send at most.
     mss: u16,
     /// What we announced.
@@ -154,7 +155,7 @@ pub(crate) struct Tcb {
     /// In microseconds; the largest number: none.
     user_timeout: u64,
     keep_alive: Option<Duration>,
-    challenged_at: Instant,
+    answered_at: Instant,
     /// The sequence number of a [`pending::RESET`].
     reset_seq: u32,
     window_max: u32,
@@ -221,7 +222,7 @@ impl Tcb {
             backoff: 0,
             snd_scale: 0,
             rcv_scale: 0,
-            challenges: 0,
+            answers: [0, 0],
             mss: settings.mss_out_max,
             mss_in: settings.mss_in,
             mss_seen: tuning::MSS_DEFAULT,
@@ -256,7 +257,7 @@ impl Tcb {
             stalled_at: now,
             user_timeout: settings.user_timeout.map_or(u64::MAX, timers::micros),
             keep_alive: None,
-            challenged_at: now,
+            answered_at: now,
             reset_seq: 0,
             window_max: settings.window_max,
             send_max: settings.send_max,

@@ -5,10 +5,18 @@ use super::{
     Budget, Outcome, Segment, State, Tcb, flag, pending,
     segment::{after, later, span},
     timers::shift,
-    tuning::{ACK_DELAY, CHALLENGE_PERIOD, CHALLENGES_MAX, PIECE_SHARE, PIECES_MIN, READ_PERIOD_MIN, RTO_INITIAL},
+    tuning::{ACK_DELAY, ANSWER_PERIOD, ANSWERS_MAX, PIECE_SHARE, PIECES_MIN, READ_PERIOD_MIN, RTO_INITIAL},
     types::Gone,
 };
 use unikernel_rt::time::{Duration, Instant};
+
+/// Why a segment is answered that does not belong. Strangers must not use up the answers to the peer's probes.
+#[derive(Clone, Copy)]
+enum Doubt {
+    Stranger,
+    /// It has the number of a keep-alive or window probe.
+    Probe,
+}
 
 impl Tcb {
     /// Takes in a segment. After TIME-WAIT or CLOSED there may still be something to send.
@@ -107,20 +115,27 @@ impl Tcb {
     fn refuse(&mut self, segment: &Segment<'_>, now: Instant) {
         if segment.seq_len() > 0 {
             self.pending |= pending::ACK;
+        } else if segment.seq == self.rcv_nxt.wrapping_sub(1) {
+            self.answer(Doubt::Probe, now);
         } else {
-            // Without a bound two sides that disagree would answer each other for ever.
             self.challenge(now);
         }
     }
 
-    /// Acknowledges what may be an attack, so often at most (RFC 5961, 7).
+    /// Acknowledges what may be an attack.
     pub(super) fn challenge(&mut self, now: Instant) {
-        if now - self.challenged_at >= Duration::from_micros(CHALLENGE_PERIOD) {
-            self.challenged_at = now;
-            self.challenges = 0;
+        self.answer(Doubt::Stranger, now);
+    }
+
+    /// Acknowledges, so often at most (RFC 5961, 7): two sides that disagree would answer each other for ever.
+    fn answer(&mut self, doubt: Doubt, now: Instant) {
+        if now - self.answered_at >= Duration::from_micros(ANSWER_PERIOD) {
+            self.answered_at = now;
+            self.answers = [0, 0];
         }
-        if self.challenges < CHALLENGES_MAX {
-            self.challenges += 1;
+        let answers = &mut self.answers[doubt as usize];
+        if *answers < ANSWERS_MAX {
+            *answers += 1;
             self.pending |= pending::ACK;
         }
     }

@@ -136,3 +136,55 @@ impl Ring {
         self.head = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::VecDeque, vec::Vec};
+    use unikernel_rt::sim::Random;
+
+    /// Does the same to a ring and to a queue of bytes.
+    #[test]
+    fn it_agrees_with_a_queue() {
+        for seed in 0..200 {
+            let (mut random, mut ring, mut queue) = (Random::new(seed), Ring::default(), VecDeque::new());
+            for _ in 0..200 {
+                let mut bytes = vec![0; random.below(3000)];
+                random.fill(&mut bytes);
+                match random.below(4) {
+                    0 => {
+                        // The second half first, then the first.
+                        let half = bytes.len() / 2;
+                        ring.put(half, &bytes[half..]);
+                        ring.put(0, &bytes[..half]);
+                        ring.extend(bytes.len());
+                        queue.extend(bytes);
+                    }
+                    1 => {
+                        ring.push(&bytes);
+                        queue.extend(bytes);
+                    }
+                    _ => {
+                        let len = random.below(queue.len() + 1);
+                        ring.consume(len);
+                        queue.drain(..len);
+                    }
+                }
+                if ring.is_empty() && random.chance(500) {
+                    ring.rewind();
+                }
+                let offset = random.below(queue.len() + 1);
+                let mut copy = vec![0; queue.len() - offset];
+                ring.copy(offset, &mut copy);
+                assert_eq!(copy, queue.range(offset..).copied().collect::<Vec<u8>>());
+                assert_eq!(ring.front(), copy_front(&queue, ring.front().len()));
+                assert_eq!(ring.len(), queue.len());
+                assert!(ring.is_empty() || !ring.front().is_empty());
+            }
+        }
+    }
+
+    fn copy_front(queue: &VecDeque<u8>, len: usize) -> Vec<u8> {
+        queue.range(..len).copied().collect()
+    }
+}

@@ -110,6 +110,9 @@ impl Tcb {
         let (window, room) = (self.usable_window(), self.cwnd.saturating_sub(self.pipe()));
         let len = unsent.min(window).min(room).min(payload_max);
         let whole = len - len % mss;
+        if self.defers(whole, payload_max, mss) && len < unsent {
+            return 0;
+        }
         let waits = if len == unsent {
             // Nagle: the last, short piece waits until everything is acknowledged; not when a FIN comes after it.
             self.nagle && self.flight() > 0 && !self.fin_queued
@@ -119,6 +122,17 @@ impl Tcb {
             whole > 0 || !pushes
         };
         if waits { whole } else { len }
+    }
+
+    /// Whether to wait until more can go out as one, where the device splits: while half of what may fly does, the next
+    /// acknowledgements make room.
+    #[inline]
+    fn defers(&self, len: u32, payload_max: u32, mss: u32) -> bool {
+        let may_fly = self.cwnd.min(self.snd_wnd);
+        payload_max > mss
+            && !self.lossy
+            && len < payload_max.min(may_fly / 4) / mss * mss
+            && self.flight() >= may_fly / 2
     }
 
     /// Nothing can be sent; if nothing will be acknowledged either, only a probe brings news.

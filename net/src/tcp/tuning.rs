@@ -32,11 +32,11 @@ pub(super) const ACK_DELAY: u64 = 40_000;
 /// The shortest wait for a tail loss probe: Linux's two ticks of 1 ms.
 pub(super) const PROBE_WAIT_MIN: u32 = 2_000;
 
-/// Acknowledgements to segments that do not belong, in [`CHALLENGE_PERIOD`] (RFC 5961, 7).
-pub(super) const CHALLENGES_MAX: u8 = 10;
+/// Acknowledgements to segments that do not belong, in [`ANSWER_PERIOD`] (RFC 5961, 7).
+pub(super) const ANSWERS_MAX: u8 = 10;
 
-/// See [`CHALLENGES_MAX`].
-pub(super) const CHALLENGE_PERIOD: u64 = 5_000_000;
+/// See [`ANSWERS_MAX`].
+pub(super) const ANSWER_PERIOD: u64 = 5_000_000;
 
 /// Silent keep-alive intervals after which a peer is dead: three probes went unanswered.
 pub(super) const KEEP_ALIVE_INTERVALS: u64 = 4;

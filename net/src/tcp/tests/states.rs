@@ -1,11 +1,11 @@
 //! Opening and closing, row by row (RFC 9293, 3.5, 3.6, 3.10).
 
 use super::{
-    super::{Gone, ReadResult, Settings, State, Tcb, WriteResult},
+    super::{Gone, Payload, ReadResult, Segment, Settings, State, Tcb, WriteResult},
     lone::{Lone, syn_options},
-    world::{Channel, Host, Packet, Plan, World, micros, settings},
+    world::{Channel, Host, Packet, Plan, World, byte, micros, settings},
 };
-use unikernel_rt::time::Duration;
+use unikernel_rt::{device::Frame, time::Duration};
 
 fn syn_ack() -> Packet {
     Packet { options: syn_options(1000, Some(7), true), ..Lone::packet("SA", -1, 0, 0) }
@@ -233,4 +233,22 @@ fn a_reset_anywhere() {
             assert_eq!(host.budget.used(), 0);
         }
     }
+}
+
+/// Data in several buffers, with padding after it, in order and ahead of a gap.
+#[unikernel_rt::test]
+async fn data_may_come_in_pieces() {
+    let data: std::vec::Vec<u8> = (0..6_000).map(|place| byte(9, place)).collect();
+    let rest: std::vec::Vec<Frame> = [&data[4_000..5_000], &data[5_000..], b"pad"].map(Frame::from_bytes).into();
+    let mut lone = Lone::open(true);
+    let packet = Lone::packet("A", 3_000, 0, 0);
+    let payload = Payload { first: &data[3_000..4_000], rest: &rest, len: 3_000 };
+    lone.tcb.on_segment(&Segment { payload, ..packet.segment() }, lone.now(), &mut lone.budget);
+    let packet = Lone::packet("A", 0, 0, 0);
+    let early: std::vec::Vec<Frame> = [&data[1_000..2_500], &data[2_500..3_700]].map(Frame::from_bytes).into();
+    let payload = Payload { first: &data[..1_000], rest: &early, len: 3_700 };
+    lone.tcb.on_segment(&Segment { payload, ..packet.segment() }, lone.now(), &mut lone.budget);
+    let mut got = std::vec![0; 7_000];
+    assert_eq!(lone.tcb.read(&mut got), ReadResult::Data(6_000));
+    assert_eq!(got[..6_000], data);
 }

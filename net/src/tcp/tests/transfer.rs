@@ -61,6 +61,7 @@ fn check(seed: u64) {
         _ => isn.map(|isn| Tcb::connect(&settings, isn, micros(1_000_000))),
     };
     let mut world = World::new(Host::new(a, plans[0], 1), Host::new(b, plans[1], 2), channel, seed);
+    world.attacked = random.chance(250);
     let took = world.run(Duration::from_secs(1800));
     let sides =
         world.hosts.each_ref().map(|host| (host.packets, host.tcb.info().retransmits, host.tcb.info().timeouts));

@@ -203,6 +203,8 @@ pub(super) struct World {
     /// Arrival, order, direction, packet.
     flying: BinaryHeap<Reverse<(u64, u64, usize, Packet)>>,
     order: u64,
+    /// Somebody sends segments blindly.
+    pub(super) attacked: bool,
     /// Prints every packet.
     pub(super) verbose: bool,
 }
@@ -211,7 +213,16 @@ impl World {
     pub(super) fn new(a: Host, b: Host, channel: Channel, seed: u64) -> World {
         let random = Random::new(seed);
         let verbose = std::env::var_os("TCP_TRACE").is_some();
-        World { now: 1_000_000, hosts: [a, b], channel, random, flying: BinaryHeap::new(), order: 0, verbose }
+        World {
+            now: 1_000_000,
+            hosts: [a, b],
+            channel,
+            random,
+            flying: BinaryHeap::new(),
+            order: 0,
+            attacked: false,
+            verbose,
+        }
     }
 
     /// Runs until both sides are done; how long it took. Panics when it takes longer than `limit`.
@@ -286,7 +297,29 @@ impl World {
         }
     }
 
+    /// A stranger's segment for `to`: one that must not do harm.
+    fn blind(&mut self, to: usize) -> Option<Packet> {
+        let (tcb, random) = (&self.hosts[to].tcb, &mut self.random);
+        if !self.attacked || tcb.state() == State::SynSent || !random.chance(200) {
+            return None;
+        }
+        let far = random.u64() as u32 % (1 << 30);
+        let (flags, seq, ack) = match random.below(5) {
+            0 => (flag::RST, tcb.rcv_nxt().wrapping_add(1 + far % 60_000), 0),
+            1 => (flag::SYN, tcb.rcv_nxt().wrapping_add(far % 60_000), 0),
+            2 => (flag::ACK, tcb.rcv_edge.wrapping_add(1 + far), tcb.snd_nxt()),
+            3 => (flag::ACK, tcb.rcv_nxt(), tcb.snd_nxt().wrapping_add(1 + far)),
+            _ => (flag::ACK | flag::FIN, tcb.rcv_nxt().wrapping_sub(2000 + far), tcb.snd_nxt()),
+        };
+        let payload = vec![0xbd; random.below(1000)];
+        Some(Packet { seq, ack, window: 0, flags, options: Vec::new(), payload })
+    }
+
     pub(super) fn deliver(&mut self, to: usize, packet: &Packet) {
+        if let Some(blind) = self.blind(to) {
+            let host = &mut self.hosts[to];
+            host.tcb.on_segment(&blind.segment(), micros(self.now), &mut host.budget);
+        }
         let host = &mut self.hosts[to];
         host.tcb.on_segment(&packet.segment(), micros(self.now), &mut host.budget);
         host.watch.check(&host.tcb);
