@@ -54,7 +54,7 @@ impl Tcb {
     }
 
     /// `ack` covers something new. Returns whether a writer that waited has room now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self, ack: u32, now: Instant) -> bool {
         let (acked, flight) = (span(self.snd_una, ack), self.flight());
         if self.timing && acked >= span(self.snd_una, self.timed_seq) {

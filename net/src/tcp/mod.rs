@@ -6,21 +6,24 @@
 //! |---|---|
 //! | `mod.rs`, `types.rs` | the connection and how it is opened and asked |
 //! | `segment.rs`, `options.rs` | what goes in and out |
-//! | `receive.rs`, `holes.rs`, `open.rs` | a segment arrives: what belongs, what is kept, which window is told |
+//! | `receive.rs`, `open.rs`, `payload.rs`, `holes.rs`, `window.rs` | a segment arrives: what belongs, what is kept, which window is told |
 //! | `acknowledge.rs`, `recovery.rs`, `sack.rs`, `congestion.rs` | an acknowledgement arrives: losses, how much may fly |
-//! | `send.rs` | the next segment to send |
+//! | `send.rs`, `repeat.rs`, `bare.rs` | the next segment to send |
 //! | `timers.rs` | what happens when nothing happens |
 //! | `user.rs` | reading, writing, closing |
 //! | `ring.rs`, `budget.rs`, `tuning.rs` | memory and numbers |
 
 mod acknowledge;
+mod bare;
 mod budget;
 mod congestion;
 mod holes;
 mod open;
 mod options;
+mod payload;
 mod receive;
 mod recovery;
+mod repeat;
 mod ring;
 mod sack;
 mod segment;
@@ -31,6 +34,7 @@ mod timers;
 mod tuning;
 mod types;
 mod user;
+mod window;
 
 pub(crate) use budget::Budget;
 pub(crate) use options::{Options, SynOptions};

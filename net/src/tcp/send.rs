@@ -1,10 +1,6 @@
-//! The next segment to send: a repeat, new data, the FIN, or a bare acknowledgement.
+//! The next segment to send: new data and the FIN, after what is to be sent again, before what has no data.
 
-use super::{
-    Options, Outgoing, State, Tcb, flag, pending,
-    segment::{after, later, span},
-    timers::Timer,
-};
+use super::{Options, Outgoing, State, Tcb, flag, pending, segment::span, timers::Timer};
 use unikernel_rt::time::Instant;
 
 impl Tcb {
@@ -64,6 +60,15 @@ impl Tcb {
             self.timing = true;
             (self.timed_seq, self.timed_at) = (self.snd_nxt, now);
         }
+        if first && self.timer == Timer::Off && self.flight() <= self.mss.into() {
+            self.start_first_wait(now);
+        } else {
+            self.on_more_sent(first, now);
+        }
+    }
+
+    #[inline(never)]
+    fn on_more_sent(&mut self, first: bool, now: Instant) {
         if self.timer == Timer::Persist {
             (self.backoff, self.overrides) = (0, false);
         }
@@ -168,7 +173,7 @@ impl Tcb {
 
     /// A segment with the bytes of `tx` from `seq` on. Whatever goes out acknowledges.
     #[inline]
-    fn segment(&mut self, seq: u32, len: u32, fin: bool, mss: u32, options: Options) -> Outgoing {
+    pub(super) fn segment(&mut self, seq: u32, len: u32, fin: bool, mss: u32, options: Options) -> Outgoing {
         let offset = span(self.snd_una, seq);
         let pushes = len > 0 && offset + len == self.tx.len() as u32;
         let flags = flag::ACK | if pushes { flag::PSH } else { 0 } | if fin { flag::FIN } else { 0 };
@@ -178,117 +183,17 @@ impl Tcb {
     }
 
     #[inline]
-    fn acked_now(&mut self) {
+    pub(super) fn acked_now(&mut self) {
         self.pending &= !pending::ACK;
         self.ack_at = Instant::FOREVER;
         self.rcv_acked = self.rcv_nxt;
     }
 
     #[inline]
-    fn ack_options(&self) -> Options {
+    pub(super) fn ack_options(&self) -> Options {
         match &self.holes {
             Some(holes) if self.sack => holes.option(self.rcv_nxt),
             _ => Options::None,
         }
-    }
-
-    /// Something that was sent before, if it is lost and may go out.
-    #[inline(never)]
-    fn next_repeat(&mut self, payload_max: u32, mss: u32, options: Options, now: Instant) -> Option<Outgoing> {
-        let (una, nxt) = (self.snd_una, self.snd_nxt);
-        let (pipe, cwnd) = (self.pipe(), self.cwnd);
-        let recovery = self.recovery.as_mut().filter(|_| una != nxt)?;
-        if core::mem::take(&mut recovery.probes) {
-            let first = later(una, nxt.wrapping_sub(mss));
-            return Some(self.repeat(first, nxt, mss, mss, options).0);
-        }
-        let urgent = recovery.urgent;
-        let (first, end) = recovery.lost(una, nxt, mss)?;
-        let room = if urgent { mss } else { cwnd.saturating_sub(pipe) };
-        let window = match self.snd_wnd.saturating_sub(span(una, first)) {
-            // The peer took its window back: the first segment probes it.
-            0 if first == una => mss,
-            window => window,
-        };
-        let len = span(first, end).min(payload_max.max(mss)).min(window);
-        if len == 0 || room < len.min(mss) {
-            return None;
-        }
-        let len = len.min(room);
-        let len = if len > mss { len - len % mss } else { len };
-        let (outgoing, sent) = self.repeat(first, end, len, mss, options);
-        self.recovery().on_resent(first, sent, una, nxt);
-        if self.timer != Timer::Retransmit || first == una {
-            self.start_retransmit_timer(now);
-        }
-        Some(outgoing)
-    }
-
-    /// Sends up to `len_max` of `first..end` again; also says where that ends.
-    fn repeat(&mut self, first: u32, end: u32, len_max: u32, mss: u32, options: Options) -> (Outgoing, u32) {
-        let data_end = self.snd_una.wrapping_add(self.tx.len() as u32);
-        let data = if after(data_end, first) { span(first, data_end) } else { 0 };
-        let len = data.min(len_max).min(span(first, end));
-        let fin = self.fin_sent && len == data && after(end, data_end);
-        let outgoing = self.segment(first, len, fin, mss, options);
-        self.retransmits = self.retransmits.saturating_add(len.div_ceil(mss).max(1));
-        self.timing = false;
-        (outgoing, first.wrapping_add(len + u32::from(fin)))
-    }
-
-    /// A segment without data.
-    #[inline(never)]
-    fn next_bare(&mut self, now: Instant) -> Option<Outgoing> {
-        let mut due = |bit: u8| {
-            let is_due = self.pending & bit != 0;
-            self.pending &= !bit;
-            is_due
-        };
-        if due(pending::RESET) {
-            return Some(self.bare(self.reset_seq, 0, flag::RST));
-        }
-        if due(pending::SYN) {
-            return Some(self.send_syn(now));
-        }
-        if due(pending::PROBE) {
-            let (window, seq) = (self.tell_window(), self.snd_una.wrapping_sub(1));
-            return Some(self.bare(seq, window, flag::ACK));
-        }
-        if due(pending::ACK) {
-            let (window, options) = (self.tell_window(), self.ack_options());
-            self.acked_now();
-            return Some(Outgoing { options, ..self.bare(self.bare_seq(), window, flag::ACK) });
-        }
-        None
-    }
-
-    /// A segment with nothing but its header.
-    pub(super) fn bare(&self, seq: u32, window: u16, flags: u8) -> Outgoing {
-        let ack = if flags & flag::ACK != 0 { self.rcv_nxt } else { 0 };
-        let segment_len = self.mss;
-        Outgoing { seq, ack, window, flags, options: Options::None, offset: 0, len: 0, segment_len }
-    }
-
-    /// The sequence number of a segment without data: the next, or the end of the peer's window when that has gone
-    /// back, as a segment beyond it would not be looked at. (Less than the window's unit is rounding.)
-    pub(super) fn bare_seq(&self) -> u32 {
-        let end = self.snd_una.wrapping_add(self.snd_wnd);
-        if after(self.snd_nxt, end.wrapping_add((1 << self.snd_scale) - 1)) { end } else { self.snd_nxt }
-    }
-
-    fn send_syn(&mut self, now: Instant) -> Outgoing {
-        let is_first = self.snd_nxt == self.snd_una;
-        self.snd_nxt = self.snd_una.wrapping_add(1);
-        if is_first {
-            (self.timing, self.timed_seq, self.timed_at) = (true, self.snd_nxt, now);
-            self.start_retransmit_timer(now);
-        } else {
-            self.timing = false;
-        }
-        let answers = self.state == State::SynReceived;
-        self.pending &= !pending::ACK;
-        let window = self.rcv_limit.min(self.window_max).min(u16::MAX.into()) as u16;
-        let flags = flag::SYN | if answers { flag::ACK } else { 0 };
-        Outgoing { options: Options::Syn(self.syn_options()), ..self.bare(self.snd_una, window, flags) }
     }
 }

@@ -126,8 +126,13 @@ impl Tcb {
             let wait = (2 * self.srtt).max(PROBE_WAIT_MIN).min(self.rto);
             self.start_timer(Timer::TailProbe, wait.into(), now);
         } else {
-            self.start_timer(Timer::Retransmit, self.first_wait(), now);
+            self.start_first_wait(now);
         }
+    }
+
+    #[inline]
+    pub(super) fn start_first_wait(&mut self, now: Instant) {
+        self.start_timer(Timer::Retransmit, self.first_wait(), now);
     }
 
     /// Whether what flies is worth a tail loss probe. A single segment's acknowledgement may be delayed nearly as long
@@ -163,7 +168,7 @@ impl Tcb {
         self.lossy = true;
         self.timing = false;
         self.pending |= pending::DATA;
-        self.start_timer(Timer::Retransmit, self.first_wait(), now);
+        self.start_first_wait(now);
     }
 
     /// Looks after idle connections.

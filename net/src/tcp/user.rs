@@ -43,8 +43,16 @@ impl Tcb {
         if self.rx.is_empty() && self.holes.is_none() {
             self.rx.rewind();
         }
+        if self.rcv_wnd() <= self.rcv_limit / 2 {
+            self.consider_update();
+        }
+    }
+
+    /// Tells the peer about the room that reading made. Doubling what was told keeps updates few while a full buffer
+    /// is read in small pieces.
+    #[inline(never)]
+    fn consider_update(&mut self) {
         let (told, fresh) = (self.rcv_wnd(), self.fresh_window());
-        // Doubling what is told keeps updates few while a full buffer is read in small pieces.
         if fresh / 2 >= told && self.is_worth_telling(told, fresh) && self.may_receive() {
             self.pending |= pending::ACK;
         }
