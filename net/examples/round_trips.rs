@@ -3,7 +3,7 @@
 //! delay. Count instructions with `perf stat -e instructions:u` or `valgrind --tool=callgrind`; the difference
 //! between two ROUNDS is the cost of a round, on both sides and with the cable.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use unikernel_net::{Config, Ipv4Cidr, Listener, Read, Stack, Stream, Write};
 use unikernel_rt::sim::{Faults, SimPort, cable};
 
@@ -49,7 +49,7 @@ async fn echo(mut stream: Stream, once: bool) {
 }
 
 async fn talk(stack: Stack, rounds: usize, open: bool) {
-    let server = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 7);
+    let server = SocketAddr::new(Ipv4Addr::new(10, 0, 0, 2).into(), 7);
     let mut stream = match open {
         true => None,
         false => Some(stack.connect(server).await.unwrap()),

@@ -27,7 +27,7 @@ mod fuzz;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use cidr6::Ipv6Cidr;
+pub use cidr6::Ipv6Cidr;
 pub(crate) use interface::{Event, Interface, PortConfig, V4, V6};
 pub(crate) use slaac::Ids;
 pub(crate) use table::{Address6, Addresses, Route, State6};

@@ -57,6 +57,18 @@ impl Sum {
         (!self.fold()).to_le_bytes()
     }
 
+    /// Adds the protocol's field of a pseudo header.
+    #[inline]
+    pub(crate) fn add_protocol(self, protocol: u8) -> Sum {
+        self.add_word(u64::from(protocol) << 8)
+    }
+
+    /// Adds a length of 16 bits.
+    #[inline]
+    pub(crate) fn add_len(self, len: u16) -> Sum {
+        self.add_word(u64::from(len.swap_bytes()))
+    }
+
     /// Whether data summed with its checksum is intact.
     pub(crate) fn is_intact(self) -> bool {
         self.fold() == 0xffff
@@ -65,9 +77,15 @@ impl Sum {
 
 /// The sum of the pseudo header (RFC 9293, section 3.1) of an IPv4 packet whose transport part has `len` bytes.
 #[inline]
-pub(crate) fn pseudo_header(ip_header: &[u8], len: u16) -> Sum {
+pub(crate) fn pseudo_header4(ip_header: &[u8], len: u16) -> Sum {
     let addresses = u64::from_le_bytes(ip_header[12..20].try_into().expect("eight bytes"));
-    Sum(addresses).add_word(u64::from(ip_header[9]) << 8 | u64::from(len.swap_bytes()) << 16)
+    Sum(addresses).add_protocol(ip_header[9]).add_len(len)
+}
+
+/// The same for IPv6 (RFC 8200, section 8.1); the protocol is that of the transport part, whatever headers are between.
+#[inline]
+pub(crate) fn pseudo_header6(ip_header: &[u8], protocol: u8, len: u16) -> Sum {
+    Sum::default().add(&ip_header[8..40]).add_protocol(protocol).add_len(len)
 }
 
 #[cfg(test)]

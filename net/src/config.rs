@@ -1,26 +1,51 @@
-//! How the machine gets its address: [`Config`], read from the boot arguments `ip=`, `gw=` and
-//! `net.connections=`.
+//! How the machine gets its addresses, and its other network settings: [`Config`], read from boot arguments.
 
-use crate::limits;
-use alloc::format;
-use core::{fmt, net::Ipv4Addr, str::FromStr};
-use unikernel_rt::{Error, Result, args};
+mod boot;
+
+pub use crate::address::Ipv6Cidr;
+use crate::limits::{self, Bounds};
+use alloc::{string::String, vec, vec::Vec};
+use boot::List;
+use core::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+use unikernel_rt::{Result, args};
 
 /// What [`Stack::new`](crate::Stack::new) wants to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where the address comes from.
-    pub addressing: Addressing,
-    /// Connections allowed in all; `None`: what the heap has room for.
-    pub connections: Option<usize>,
+    /// The network ports, in order. A port that is not here is configured as [`PortConfig::default`] says.
+    pub ports: Vec<PortConfig>,
+    /// DNS servers, asked before those that the network names.
+    pub dns: Vec<IpAddr>,
+    /// Domains that short names are completed with, before those that the network names.
+    pub search: Vec<String>,
+    /// Time servers, asked before those that the network names.
+    pub ntp: Vec<IpAddr>,
+    /// The machine's name, for DHCP servers that register it.
+    pub hostname: Option<String>,
+    /// Bounds that do not follow from the machine's memory.
+    pub bounds: Bounds,
     /// Connections per listener that wait for `accept`.
     pub backlog: usize,
 }
 
-/// Where the machine's address comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the addresses of a network port come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortConfig {
+    /// Its IPv4 address.
+    pub v4: Addressing,
+    /// Its IPv6 addresses.
+    pub v6: Addressing6,
+}
+
+/// Where an IPv4 address comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Addressing {
     /// A DHCP server (RFC 2131).
+    #[default]
     Dhcp,
     /// It is given.
     Static {
@@ -29,40 +54,92 @@ pub enum Addressing {
         /// The router to everything outside of it.
         gateway: Option<Ipv4Addr>,
     },
+    /// There is none: the port does not speak IPv4.
+    Off,
+}
+
+/// Where IPv6 addresses come from. Unless it is off, there is always a link-local one, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Addressing6 {
+    /// Routers and, when they say so, a DHCPv6 server (RFC 4862, RFC 8415).
+    #[default]
+    Auto,
+    /// It is given.
+    Static {
+        /// The machine's address and network.
+        address: Ipv6Cidr,
+        /// The router to everything outside of it.
+        gateway: Option<Ipv6Addr>,
+    },
+    /// There is none: the port does not speak IPv6.
+    Off,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { addressing: Addressing::Dhcp, connections: None, backlog: limits::BACKLOG }
+        Config {
+            ports: Vec::new(),
+            dns: Vec::new(),
+            search: Vec::new(),
+            ntp: Vec::new(),
+            hostname: None,
+            bounds: Bounds::default(),
+            backlog: limits::BACKLOG,
+        }
     }
 }
 
 impl Config {
-    /// A fixed address, without a gateway.
+    /// A fixed IPv4 address, without a gateway, and no IPv6.
     pub fn fixed(address: Ipv4Cidr) -> Config {
-        Config { addressing: Addressing::Static { address, gateway: None }, ..Config::default() }
+        let v4 = Addressing::Static { address, gateway: None };
+        Config { ports: vec![PortConfig { v4, v6: Addressing6::Off }], ..Config::default() }
     }
 
-    /// Takes `ip=ADDR/LEN`, `gw=ADDR` (also as `ip=ADDR/LEN,gw=ADDR`) and `net.connections=N`.
+    /// A fixed IPv6 address, without a gateway, and no IPv4.
+    pub fn fixed6(address: Ipv6Cidr) -> Config {
+        let v6 = Addressing6::Static { address, gateway: None };
+        Config { ports: vec![PortConfig { v4: Addressing::Off, v6 }], ..Config::default() }
+    }
+
+    /// How a port is configured.
+    pub fn port(&self, index: usize) -> PortConfig {
+        self.ports.get(index).cloned().unwrap_or_default()
+    }
+
+    /// Takes the boot arguments of a machine with so many network ports:
+    ///
+    /// | argument | value |
+    /// |---|---|
+    /// | `ip=` | `ADDR/LEN`, also with `,gw=ADDR`; `dhcp` (the default); `off` |
+    /// | `gw=` | the router of `ip=` |
+    /// | `ip6=` | `ADDR/LEN`; `auto` (the default); `off` |
+    /// | `gw6=` | the router of `ip6=` |
+    /// | `net1.ip=` … | the same for the second port; `net0.ip=` is `ip=` |
+    /// | `dns=`, `ntp=` | `ADDR[,ADDR…]` |
+    /// | `search=` | `DOMAIN[,DOMAIN…]` |
+    /// | `hostname=` | the machine's name |
+    /// | `net.connections=`, `net.per-source=`, `net.half-open=`, `net.window-memory=` | see [`Bounds`] |
     ///
     /// # Errors
     ///
-    /// A value is malformed, or `gw=` stands alone or names a host outside of the network.
-    pub fn from_boot_args() -> Result<Config> {
-        let ip: Option<StaticArg> = args::take("ip")?;
-        let gateway: Option<HostArg> = args::take("gw")?;
-        let connections: Option<CountArg> = args::take("net.connections")?;
-        let addressing = match (ip, gateway) {
-            (None, None) => Addressing::Dhcp,
-            (None, Some(HostArg(gateway))) => {
-                return Err(Error::msg(format!(
-                    "boot argument `gw={gateway}`: it goes with a static address; add `ip=ADDR/LEN`, or leave it out \
-                     and DHCP finds the gateway"
-                )));
-            }
-            (Some(ip), gateway) => ip.with_gateway(gateway.map(|HostArg(gateway)| gateway))?,
-        };
-        Ok(Config { addressing, connections: connections.map(|CountArg(count)| count), ..Config::default() })
+    /// A value is malformed, or a router stands alone or is no other host of the network.
+    pub fn from_boot_args(ports: usize) -> Result<Config> {
+        let list = |list: Option<List<IpAddr>>| list.map_or(Vec::new(), |List(items)| items);
+        Ok(Config {
+            ports: (0..ports.max(1)).map(boot::port).collect::<Result<_>>()?,
+            dns: list(args::take("dns")?),
+            ntp: list(args::take("ntp")?),
+            search: args::take::<List<String>>("search")?.map_or(Vec::new(), |List(items)| items),
+            hostname: args::take("hostname")?,
+            bounds: Bounds {
+                connections: boot::count("net.connections")?,
+                per_source: boot::count("net.per-source")?,
+                half_open: boot::count("net.half-open")?,
+                window_memory: boot::count("net.window-memory")?,
+            },
+            ..Config::default()
+        })
     }
 }
 
@@ -144,61 +221,5 @@ impl FromStr for Ipv4Cidr {
         let address = address.parse().map_err(|_| ParseCidrError)?;
         let prefix_len = prefix_len.parse().map_err(|_| ParseCidrError)?;
         Ipv4Cidr::new(address, prefix_len).ok_or(ParseCidrError)
-    }
-}
-
-/// The value of `ip=`: an address, and perhaps `,gw=ADDR`.
-struct StaticArg {
-    address: Ipv4Cidr,
-    gateway: Option<Ipv4Addr>,
-}
-
-impl StaticArg {
-    fn with_gateway(self, gateway: Option<Ipv4Addr>) -> Result<Addressing> {
-        let StaticArg { address, gateway: inline } = self;
-        let gateway = gateway.or(inline);
-        match gateway {
-            Some(gateway) if !address.contains(gateway) || gateway == address.address() => Err(Error::msg(format!(
-                "boot argument `gw={gateway}`: expected another host of the network of `ip={address}`"
-            ))),
-            _ => Ok(Addressing::Static { address, gateway }),
-        }
-    }
-}
-
-impl FromStr for StaticArg {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<StaticArg, &'static str> {
-        const FORM: &str = "expected a host's ADDR/LEN, such as 192.168.1.2/24";
-        let (address, gateway) = match text.split_once(',') {
-            None => (text, None),
-            Some((address, rest)) => {
-                let gateway = rest.strip_prefix("gw=").ok_or("after the comma, expected gw=ADDR")?;
-                (address, Some(gateway.parse::<HostArg>()?.0))
-            }
-        };
-        Ok(StaticArg { address: address.parse().map_err(|_| FORM)?, gateway })
-    }
-}
-
-struct HostArg(Ipv4Addr);
-
-impl FromStr for HostArg {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<HostArg, &'static str> {
-        text.parse().map(HostArg).map_err(|_| "expected ADDR, such as 192.168.1.1")
-    }
-}
-
-struct CountArg(usize);
-
-impl FromStr for CountArg {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<CountArg, &'static str> {
-        let count = text.parse().ok().filter(|count| *count > 0);
-        count.map(CountArg).ok_or("expected how many connections to allow, 1 or more")
     }
 }

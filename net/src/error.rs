@@ -14,6 +14,8 @@ pub enum Error {
     Closed,
     /// The machine lost the address that the connection was made with.
     AddressLost,
+    /// A router, or the peer's silence on the network, says that there is no way to it.
+    Unreachable,
 }
 
 impl fmt::Display for Error {
@@ -23,6 +25,7 @@ impl fmt::Display for Error {
             Error::TimedOut => "the peer no longer answers",
             Error::Closed => "this side has closed the connection",
             Error::AddressLost => "the machine's address changed",
+            Error::Unreachable => "there is no way to the peer",
         })
     }
 }
@@ -36,6 +39,7 @@ impl embedded_io_async::Error for Error {
             Error::TimedOut => ErrorKind::TimedOut,
             Error::Closed => ErrorKind::BrokenPipe,
             Error::AddressLost => ErrorKind::ConnectionAborted,
+            Error::Unreachable => ErrorKind::AddrNotAvailable,
         }
     }
 }
@@ -66,8 +70,8 @@ pub enum ConnectError {
     Refused,
     /// Nobody answered in time.
     TimedOut,
-    /// There is no way to that address: it is this machine's own, not a host's, or outside of the network and
-    /// no gateway is known.
+    /// There is no way to that address: it is this machine's own, not a host's, outside of the network while no
+    /// gateway is known, or a router said so.
     Unreachable,
     /// The machine has no address yet; wait for [`Stack::configured`](crate::Stack::configured).
     NotConfigured,
@@ -80,7 +84,7 @@ impl fmt::Display for ConnectError {
         f.write_str(match self {
             ConnectError::Refused => "connection refused: nobody listens on that port",
             ConnectError::TimedOut => "the peer did not answer in time",
-            ConnectError::Unreachable => "no way to that address; does it need a gateway (`gw=ADDR`)?",
+            ConnectError::Unreachable => "no way to that address; does it need a gateway (`gw=ADDR`, `gw6=ADDR`)?",
             ConnectError::NotConfigured => "this machine has no address yet; await `Stack::configured` first",
             ConnectError::TooManyConnections => {
                 "too many connections; raise the bound with `net.connections=N` or give the machine more memory"
@@ -90,3 +94,63 @@ impl fmt::Display for ConnectError {
 }
 
 impl core::error::Error for ConnectError {}
+
+/// Why a datagram cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// There is no way to that address.
+    Unreachable,
+    /// The machine has no address yet.
+    NotConfigured,
+    /// It does not fit a packet of the network; datagrams are not cut into fragments.
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The longest that fits.
+        max: usize,
+    },
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SendError::Unreachable => write!(f, "{}", ConnectError::Unreachable),
+            SendError::NotConfigured => write!(f, "{}", ConnectError::NotConfigured),
+            SendError::TooLong { len, max } => {
+                write!(f, "a datagram of {len} bytes does not fit the network: send at most {max}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for SendError {}
+
+impl embedded_io_async::Error for SendError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            SendError::Unreachable => ErrorKind::AddrNotAvailable,
+            SendError::NotConfigured => ErrorKind::NotConnected,
+            SendError::TooLong { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}
+
+/// Why a socket cannot join a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinError {
+    /// The address is not a group's (224.0.0.0/4, ff00::/8).
+    NotMulticast,
+    /// The socket or the machine has joined as many groups as it may.
+    TooManyGroups,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JoinError::NotMulticast => "not the address of a group: expected one of 224.0.0.0/4 or ff00::/8",
+            JoinError::TooManyGroups => "too many groups; leave one first",
+        })
+    }
+}
+
+impl core::error::Error for JoinError {}

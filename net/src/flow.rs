@@ -1,22 +1,20 @@
 //! What the stack knows about one connection, beside its TCP machine.
 
 use crate::{
-    engine::{Path, Size, State, Tcb},
     error::Error,
     flow_map::FlowKey,
-    limits::{KEEP_ALIVE_INTERVALS, USER_TIMEOUT},
-    packet::Sending,
+    header::Template,
+    packet::Mac,
+    tcp::{Outcome, Tcb},
 };
-use slab::Slab;
-use unikernel_rt::time::{Duration, Instant};
+use core::{net::IpAddr, task::Waker};
+use unikernel_rt::time::Instant;
 
 /// Whose a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// `connect` waits for an answer.
     Connecting,
-    /// The handshake of a listener's connection is not done.
-    HalfOpen,
     /// It waits for `accept`.
     Queued,
     /// It belongs to a stream.
@@ -25,10 +23,20 @@ pub(crate) enum Stage {
     Orphan,
 }
 
+/// How frames get to the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// The way its packets come.
+    Known,
+    /// The neighbour table knows the way to this host, or finds it out.
+    Resolve(IpAddr),
+}
+
 pub(crate) struct Flow {
     pub(crate) tcb: Tcb,
-    pub(crate) size: Size,
     pub(crate) key: FlowKey,
+    pub(crate) header: Template,
+    pub(crate) interface: u8,
     pub(crate) path: Path,
     /// A packet that came this way moved the connection on.
     pub(crate) path_is_trusted: bool,
@@ -37,8 +45,6 @@ pub(crate) struct Flow {
     pub(crate) owners: u8,
     /// It is in the queue of flows to look at.
     pub(crate) dirty: bool,
-    /// It surely has something to send, so it is not asked first.
-    pub(crate) wrote: bool,
     /// When the timer queue brings it up; `FOREVER` when it is not there.
     pub(crate) timer_at: Instant,
     /// It has been given up at this moment, whatever its state.
@@ -47,157 +53,110 @@ pub(crate) struct Flow {
     pub(crate) last_limit_at: Instant,
     /// Why it ended, once it has.
     pub(crate) end: Option<Error>,
-    /// (Our next sequence number, the next one expected), known from TIME-WAIT on.
-    pub(crate) last_numbers: Option<(u32, u32)>,
     pub(crate) discarded_len: usize,
     /// What an orphan still has to get acknowledged.
     pub(crate) orphan_len: usize,
-    pub(crate) keep_alive: Option<Duration>,
-    pub(crate) user_timeout: Option<Duration>,
-    pub(crate) sending: Sending,
-    /// Bytes written and never sent yet.
-    pub(crate) unsent_len: usize,
-    /// What the machine's time limit is set for now.
-    silence: Silence,
-    /// Neighbours in the list of half-open flows.
-    older: Option<u32>,
-    newer: Option<u32>,
+    /// Who waits for something to read, and for room to write.
+    pub(crate) reader: Waiter,
+    pub(crate) writer: Waiter,
 }
 
 impl Flow {
-    pub(crate) fn new(tcb: Tcb, size: Size, key: FlowKey, path: Path, stage: Stage, limit_at: Instant) -> Flow {
+    pub(crate) fn new(tcb: Tcb, key: FlowKey, header: Template, interface: u8, path: Path, stage: Stage) -> Flow {
         Flow {
             tcb,
-            size,
             key,
+            header,
+            interface,
             path,
             path_is_trusted: false,
             stage,
             owners: 0,
             dirty: false,
-            wrote: false,
             timer_at: Instant::FOREVER,
-            limit_at,
+            limit_at: Instant::FOREVER,
             last_limit_at: Instant::FOREVER,
             end: None,
-            last_numbers: None,
             discarded_len: 0,
             orphan_len: 0,
-            keep_alive: None,
-            user_timeout: Some(USER_TIMEOUT),
-            sending: Sending::default(),
-            unsent_len: 0,
-            silence: Silence::Allowed,
-            older: None,
-            newer: None,
+            reader: Waiter::default(),
+            writer: Waiter::default(),
         }
     }
 
-    /// Counts the peer's silence only while something is expected of it.
+    /// Wakes those who wait for what has happened.
     #[inline]
-    pub(crate) fn adjust_timeout(&mut self) {
-        if self.unsent_len > 0 && self.silence == Silence::Unacknowledged {
+    pub(crate) fn wake(&mut self, outcome: &Outcome) {
+        if outcome.readable {
+            self.reader.wake();
+        }
+        if outcome.writable {
+            self.writer.wake();
+        }
+    }
+
+    pub(crate) fn wake_all(&mut self) {
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    /// How far the connection is, when the way to the peer is in doubt: a packet came another way than the last, or
+    /// nothing that came this way has moved the connection on yet.
+    #[inline]
+    pub(crate) fn doubtful(&self, source: Mac) -> Option<(u32, usize)> {
+        let is_doubtful = !self.path_is_trusted || self.path != Path::Known || self.header.destination() != source;
+        is_doubtful.then(|| self.progress())
+    }
+
+    fn progress(&self) -> (u32, usize) {
+        (self.tcb.rcv_nxt(), self.tcb.unacknowledged_len())
+    }
+
+    /// Finds the way to the peer. A gateway may fail over; but a stranger who does not know the sequence numbers must not
+    /// pull a connection to himself, nor a single garbled header lead it astray. So it takes a packet that moved the
+    /// connection on to doubt the old way, and another packet to leave it.
+    #[cold]
+    pub(crate) fn reroute(&mut self, source: Mac, before: (u32, usize)) {
+        let advanced = self.progress() != before;
+        if self.path == Path::Known && self.header.destination() == source {
+            self.path_is_trusted |= advanced;
             return;
         }
-        let (state, _, unacknowledged) = self.tcb.look();
-        let silence = match (unacknowledged > 0 || state == State::SynReceived, self.keep_alive) {
-            (true, _) => Silence::Unacknowledged,
-            (false, Some(_)) => Silence::Probed,
-            (false, None) => Silence::Allowed,
-        };
-        if self.silence != silence {
-            self.silence = silence;
-            self.tcb.set_timeout(match silence {
-                Silence::Unacknowledged => self.user_timeout,
-                Silence::Probed => self.keep_alive.map(|interval| interval * KEEP_ALIVE_INTERVALS),
-                Silence::Allowed => None,
-            });
+        match (self.path_is_trusted, advanced) {
+            (true, true) => self.path_is_trusted = false,
+            (true, false) => {}
+            (false, _) => {
+                self.header.set_destination(source);
+                self.path = Path::Known;
+            }
         }
     }
-
-    /// Makes the next [`adjust_timeout`](Self::adjust_timeout) set the limit anew.
-    pub(crate) fn timeouts_changed(&mut self) {
-        self.silence = Silence::Allowed;
-        self.tcb.set_timeout(None);
-    }
-
-    /// Whether everything written has been sent at least once.
-    #[inline]
-    pub(crate) fn has_sent_all(&mut self) -> bool {
-        self.unsent_len = self.unsent_len.saturating_sub(core::mem::take(&mut self.sending.new_len));
-        self.unsent_len == 0
-    }
 }
 
-/// How long the peer may be silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Silence {
-    /// For ever: nothing is expected.
-    Allowed,
-    /// It owes an acknowledgement.
-    Unacknowledged,
-    /// It is asked now and then.
-    Probed,
-}
-
-/// The half-open flows, oldest first: a list through the flows themselves, so that any can leave in O(1).
+/// A task that may wait. Its waker stays, as the same task usually comes again.
 #[derive(Default)]
-pub(crate) struct HalfOpen {
-    oldest: Option<u32>,
-    newest: Option<u32>,
-    len: usize,
+pub(crate) struct Waiter {
+    waker: Option<Waker>,
+    waits: bool,
 }
 
-impl HalfOpen {
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(crate) fn oldest(&self) -> Option<u32> {
-        self.oldest
-    }
-
-    pub(crate) fn push(&mut self, flows: &mut Slab<Flow>, id: u32) {
-        flows[id as usize].older = self.newest;
-        match self.newest {
-            Some(newest) => flows[newest as usize].newer = Some(id),
-            None => self.oldest = Some(id),
+impl Waiter {
+    /// Calls `waker` at the next [`wake`](Self::wake).
+    #[inline]
+    pub(crate) fn wait(&mut self, waker: &Waker) {
+        self.waits = true;
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
         }
-        self.newest = Some(id);
-        self.len += 1;
     }
 
-    pub(crate) fn remove(&mut self, flows: &mut Slab<Flow>, id: u32) {
-        let flow = &mut flows[id as usize];
-        let (older, newer) = (flow.older.take(), flow.newer.take());
-        match older {
-            Some(older) => flows[older as usize].newer = newer,
-            None => self.oldest = newer,
+    #[inline]
+    pub(crate) fn wake(&mut self) {
+        if core::mem::take(&mut self.waits)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
         }
-        match newer {
-            Some(newer) => flows[newer as usize].older = older,
-            None => self.newest = older,
-        }
-        self.len -= 1;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits::CONNECTION_COST;
-
-    /// Buffers and TCP state, the flow, its entry in the hash table (at half load) and in the timer queue.
-    #[test]
-    fn a_connection_costs_what_the_bounds_say() {
-        let tables =
-            2 * (size_of::<(FlowKey, crate::flow_map::Slot)>() + 1) + size_of::<(Instant, u32)>() + size_of::<u32>();
-        let slot = size_of::<Flow>() + size_of::<usize>();
-        let all = Tcb::memory_len(Size::Ordinary) + slot + tables;
-        std::eprintln!(
-            "a connection: {all} bytes, of them {} in buffers and TCP state",
-            Tcb::memory_len(Size::Ordinary)
-        );
-        assert!(all <= CONNECTION_COST, "{all} bytes");
     }
 }

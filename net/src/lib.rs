@@ -48,33 +48,43 @@ mod listener;
 mod stack;
 mod stats;
 mod stream;
+mod udp;
 
-#[allow(dead_code, unused_imports, reason = "the stack's task does not use it yet")]
+#[allow(dead_code, unused_imports, reason = "parts are not used yet")]
 mod address;
 mod checksum;
+mod complaints;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the stack asks it once it has UDP"))]
 mod dns;
-mod engine;
 mod flow;
 mod flow_map;
-#[allow(dead_code, unused_imports, reason = "the stack's task does not use it yet")]
+mod fragments;
+mod half_open;
+mod header;
+mod interface;
+mod link;
+#[allow(dead_code, unused_imports, reason = "parts are not used yet")]
 mod neighbor;
 mod net;
+mod numbers;
 mod packet;
 #[cfg_attr(not(test), expect(dead_code, reason = "the stack races addresses once it looks up names"))]
 mod race;
+mod siphash;
 #[cfg_attr(not(test), expect(dead_code, reason = "the stack keeps the clock once it has UDP"))]
 mod sntp;
-#[allow(dead_code, unused, reason = "the stack does not run on it yet")]
+mod sources;
+#[allow(dead_code, unused, reason = "parts are not used yet")]
 mod tcp;
 mod time_wait;
 mod timers;
 
-pub use config::{Addressing, Config, Ipv4Cidr, ParseCidrError};
+pub use config::{Addressing, Addressing6, Config, Ipv4Cidr, Ipv6Cidr, ParseCidrError, PortConfig};
 pub use dns::LookupError;
 pub use embedded_io_async::{Read, Write};
-pub use error::{ConnectError, Error, ListenError};
+pub use error::{ConnectError, Error, JoinError, ListenError, SendError};
 pub use listener::Listener;
 pub use stack::Stack;
 pub use stats::{Drops, FlowCounts, Stats};
 pub use stream::{ReadHalf, Stream, WriteHalf};
+pub use udp::{Datagram, UdpSocket};

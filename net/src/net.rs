@@ -6,18 +6,30 @@
 //! the chance to write, so that the answer, the acknowledgement and a FIN leave in one segment.
 
 mod apps;
+mod control;
+mod datagrams;
+mod handshake;
 mod ingress;
 mod life;
+mod memory;
+mod routing;
 mod settle;
 
+pub(crate) use memory::Memory;
+
 use crate::{
-    config::{Addressing, Config, Ipv4Cidr},
-    engine::{Engine, Lease, LeaseChange, Link, Size, Tcb},
-    error::Error,
-    flow::{Flow, HalfOpen, Stage},
+    complaints::Complaints,
+    config::Config,
+    flow::{Flow, Stage},
     flow_map::FlowMap,
+    fragments::Fragments,
+    half_open::HalfOpen,
+    interface::Interface,
     limits::{DHCP_PATIENCE, Limits},
+    numbers::Numbers,
+    sources::Sources,
     stats::{Drops, FlowCounts, Stats},
+    tcp::Budget,
     time_wait::TimeWait,
     timers::Timers,
 };
@@ -27,36 +39,42 @@ use alloc::{
     vec::Vec,
 };
 use core::{
-    net::Ipv4Addr,
+    net::IpAddr,
     task::{Context, Poll, Waker},
 };
+use datagrams::Socket;
 use slab::Slab;
 use unikernel_rt::{device::NetDevice, time::Instant};
 
 pub(crate) struct Net {
-    link: Link,
-    engine: Engine,
+    interfaces: Vec<Interface>,
     map: FlowMap,
     flows: Slab<Flow>,
     timers: Timers,
     time_wait: TimeWait,
     half_open: HalfOpen,
+    /// Until then there may be handshakes that we do not remember.
+    cookies_until: Instant,
+    numbers: Numbers,
+    sources: Sources,
     listeners: BTreeMap<u16, Backlog>,
+    sockets: Slab<Socket>,
+    udp_ports: BTreeMap<u16, u32>,
+    /// Who waits for a port that has room again, to send a datagram.
+    senders: Vec<Waker>,
+    fragments: Fragments,
     /// Flows to look at in the next turn.
     dirty: VecDeque<u32>,
-    /// Flows that wait for the Ethernet address of their peer.
-    unresolved: Vec<u32>,
-    /// Unused machines with their buffers.
-    pool: [Vec<Tcb>; 2],
-    large_in_use: usize,
+    budget: Budget,
+    memory: Memory,
+    complaints: Complaints,
     limits: Limits,
     backlog_max: usize,
-    address: Option<Ipv4Cidr>,
-    gateway: Option<Ipv4Addr>,
-    lease: Option<Lease>,
-    lease_due: Instant,
-    /// When to complain that no DHCP server answers.
+    /// When to look after addresses and neighbours again.
+    control_at: Instant,
+    /// When to complain that no address was found.
     patience: Instant,
+    news: VecDeque<News>,
     /// The task that calls `turn`; woken when the application gave it work.
     task: Option<Waker>,
     /// The task will run anyway.
@@ -75,6 +93,8 @@ struct Backlog {
 struct Counters {
     accepted: u64,
     connects: u64,
+    cookies: u64,
+    reassembled: u64,
     retransmits: u64,
     flow_polls: u64,
     drops: Drops,
@@ -83,146 +103,124 @@ struct Counters {
 /// What the shell is to log and to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
-    Address(Ipv4Cidr, Option<Ipv4Addr>),
-    AddressLost,
-    NoDhcpAnswer,
+    Address(IpAddr),
+    AddressLost(IpAddr),
+    Conflict(IpAddr),
+    NoAddress,
+    Memory { is_low: bool, free: usize },
 }
 
 /// Secrets of this boot.
 pub(crate) struct Secrets {
-    pub(crate) hash: [u64; 2],
-    pub(crate) engine: [u64; 2],
+    pub(crate) table: [u64; 2],
+    pub(crate) numbers: Numbers,
+    pub(crate) addresses: [u64; 2],
 }
 
 impl Net {
     pub(crate) fn new(
-        device: Box<dyn NetDevice>,
-        config: Config,
+        devices: Vec<Box<dyn NetDevice>>,
+        config: &Config,
         heap_len: usize,
         secrets: Secrets,
         now: Instant,
+        random: &mut dyn FnMut() -> u64,
     ) -> Net {
-        let limits = Limits::new(heap_len, config.connections);
-        let mut link = Link::new(device);
-        let engine = Engine::new(&mut link, secrets.engine, now);
-        let mut net = Net {
-            link,
-            engine,
-            map: FlowMap::new(secrets.hash),
+        let limits = Limits::new(heap_len, config.bounds);
+        let ports = devices.into_iter().enumerate();
+        let interfaces: Vec<Interface> = ports
+            .map(|(index, device)| {
+                Interface::new(device, &config.port(index), config, secrets.addresses, now, &mut *random)
+            })
+            .collect();
+        Net {
+            patience: now + DHCP_PATIENCE,
+            interfaces,
+            map: FlowMap::new(secrets.table),
             flows: Slab::new(),
             timers: Timers::default(),
             time_wait: TimeWait::new(limits.time_wait),
-            half_open: HalfOpen::default(),
+            half_open: HalfOpen::new(limits.half_open),
+            cookies_until: now,
+            numbers: secrets.numbers,
+            sources: Sources::new(secrets.table),
             listeners: BTreeMap::new(),
+            sockets: Slab::new(),
+            udp_ports: BTreeMap::new(),
+            senders: Vec::new(),
+            fragments: Fragments::default(),
             dirty: VecDeque::new(),
-            unresolved: Vec::new(),
-            pool: [Vec::new(), Vec::new()],
-            large_in_use: 0,
-            limits,
+            budget: Budget::new(limits.window_memory),
+            memory: Memory::new(limits.low_memory),
+            complaints: Complaints::new(now),
             backlog_max: config.backlog.max(1),
-            address: None,
-            gateway: None,
-            lease: None,
-            lease_due: Instant::FOREVER,
-            patience: Instant::FOREVER,
+            limits,
+            control_at: now,
+            news: VecDeque::new(),
             task: None,
             awake: true,
             counters: Counters::default(),
-        };
-        match config.addressing {
-            Addressing::Static { address, gateway } => net.configure(Some(address), gateway),
-            Addressing::Dhcp => {
-                net.lease = Some(Lease::new());
-                net.lease_due = now;
-                net.patience = now + DHCP_PATIENCE;
-            }
-        }
-        net
-    }
-
-    fn configure(&mut self, address: Option<Ipv4Cidr>, gateway: Option<Ipv4Addr>) {
-        let moved = self.address != address;
-        (self.address, self.gateway) = (address, gateway);
-        self.engine.configure(address, gateway);
-        if moved {
-            self.drop_address();
         }
     }
 
-    /// Connections end with the address they were made with.
-    fn drop_address(&mut self) {
-        let all: Vec<u32> = self.flows.iter().map(|(id, _)| id as u32).collect();
-        for id in all {
-            let flow = &mut self.flows[id as usize];
-            flow.end.get_or_insert(Error::AddressLost);
-            flow.tcb.vanish();
-            self.gone(id);
+    /// One turn, with what it may ask for. True when the next should follow at once, after the other tasks.
+    #[inline]
+    pub(crate) fn turn(&mut self, now: Instant, random: &mut dyn FnMut() -> u64) -> bool {
+        for interface in &mut self.interfaces {
+            interface.link.retry();
         }
-    }
-
-    /// One turn. True when the next should follow at once, after the other tasks.
-    pub(crate) fn turn(&mut self, now: Instant) -> bool {
-        self.link.retry();
         self.forget_expired(now);
+        self.run_handshakes(now);
         self.run_timers(now);
         self.settle_dirty(now);
         let more = self.receive(now);
-        self.link.flush();
-        more || (!self.dirty.is_empty() && !self.link.is_full())
+        if now >= self.control_at.min(self.patience) || self.interfaces.iter().any(Interface::has_work) {
+            self.run_control(now, random);
+        }
+        let mut is_full = false;
+        for interface in &mut self.interfaces {
+            interface.link.flush();
+            is_full |= interface.link.is_full();
+        }
+        if !is_full {
+            self.senders.drain(..).for_each(Waker::wake);
+        }
+        more || (!self.dirty.is_empty() && !is_full)
     }
 
     /// When to take the next turn even if nothing happens.
+    #[inline]
     pub(crate) fn next_moment(&self) -> Instant {
         let flows = self.timers.next().unwrap_or(Instant::FOREVER);
-        flows.min(self.lease_due).min(self.patience)
-    }
-
-    /// Looks after the lease.
-    pub(crate) fn lease_turn(&mut self, now: Instant) -> Option<News> {
-        if now >= self.lease_due {
-            let Some(lease) = &mut self.lease else { return None };
-            self.lease_due = lease.poll(&mut self.engine, &mut self.link, now);
-            self.link.flush();
-            if let Some(change) = lease.change() {
-                return self.lease_changed(change);
-            }
-        }
-        if now >= self.patience {
-            self.patience = Instant::FOREVER;
-            return Some(News::NoDhcpAnswer);
-        }
-        None
-    }
-
-    fn lease_changed(&mut self, change: LeaseChange) -> Option<News> {
-        let old = self.address;
-        match change {
-            LeaseChange::Given { address, gateway } => {
-                self.patience = Instant::FOREVER;
-                let is_news = (old, self.gateway) != (Some(address), gateway);
-                if is_news {
-                    self.configure(Some(address), gateway);
-                }
-                is_news.then_some(News::Address(address, gateway))
-            }
-            LeaseChange::Lost => {
-                self.configure(None, None);
-                old.map(|_| News::AddressLost)
-            }
-        }
+        flows.min(self.control_at).min(self.patience).min(self.half_open.next_moment())
     }
 
     /// Whether a frame may be there, or room for one; otherwise `cx` is woken then.
-    pub(crate) fn poll_device(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.link.poll_ready(cx)
+    #[inline]
+    pub(crate) fn poll_devices(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ready = Poll::Pending;
+        for interface in &mut self.interfaces {
+            if interface.link.poll_ready(cx).is_ready() {
+                ready = Poll::Ready(());
+            }
+        }
+        ready
+    }
+
+    /// The next thing to tell the log.
+    #[inline]
+    pub(crate) fn news(&mut self) -> Option<News> {
+        self.news.pop_front()
     }
 
     /// The task begins a turn; until it sleeps, nobody needs to wake it.
+    #[inline]
     pub(crate) fn stay_awake(&mut self) {
         self.awake = true;
     }
 
     /// The task waits from now on, and wants to be woken.
+    #[inline]
     pub(crate) fn sleep(&mut self, waker: &Waker) {
         self.awake = false;
         match &mut self.task {
@@ -231,15 +229,9 @@ impl Net {
         }
     }
 
-    /// Queues a flow for the next turn.
+    /// Makes sure that a turn comes.
     #[inline]
-    fn mark_dirty(&mut self, id: u32) {
-        let flow = &mut self.flows[id as usize];
-        if flow.dirty {
-            return;
-        }
-        flow.dirty = true;
-        self.dirty.push_back(id);
+    fn wake_task(&mut self) {
         if !self.awake {
             self.awake = true;
             if let Some(task) = &self.task {
@@ -248,59 +240,60 @@ impl Net {
         }
     }
 
-    pub(crate) fn address(&self) -> Option<Ipv4Cidr> {
-        self.address
+    /// Queues a flow for the next turn.
+    #[inline]
+    fn mark_dirty(&mut self, id: u32) {
+        let flow = &mut self.flows[id as usize];
+        if !flow.dirty {
+            flow.dirty = true;
+            self.dirty.push_back(id);
+            self.wake_task();
+        }
+    }
+
+    /// Whether any port has an address that others may know.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.interfaces.iter().any(|interface| interface.global_addresses().next().is_some())
+    }
+
+    /// The addresses of all ports, without the link-local ones.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        self.interfaces.iter().flat_map(|interface| interface.global_addresses()).collect()
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let mut by_state = FlowCounts::default();
+        let mut by_state = FlowCounts { half_open: self.half_open.len(), ..FlowCounts::default() };
         let mut retransmits = self.counters.retransmits;
         for (_, flow) in &self.flows {
-            retransmits += u64::from(flow.sending.repeats);
+            retransmits += u64::from(flow.tcb.info().retransmits);
             *match flow.stage {
                 Stage::Connecting => &mut by_state.connecting,
-                Stage::HalfOpen => &mut by_state.half_open,
                 Stage::Queued => &mut by_state.queued,
                 Stage::Owned => &mut by_state.owned,
                 Stage::Orphan => &mut by_state.orphaned,
             } += 1;
         }
+        let sum = |of: fn(&Interface) -> u64| self.interfaces.iter().map(of).sum();
         Stats {
             flows: self.flows.len(),
             by_state,
             time_wait: self.time_wait.len(),
-            pooled: self.pool.iter().map(Vec::len).sum(),
-            frames_in: self.link.frames_in,
-            frames_out: self.link.frames_out,
+            window_memory: self.budget.used(),
+            frames_in: sum(|interface| interface.link.frames_in),
+            frames_out: sum(|interface| interface.link.frames_out),
             accepted: self.counters.accepted,
             connects: self.counters.connects,
+            cookies: self.counters.cookies,
+            reassembled: self.counters.reassembled,
             retransmits,
             flow_polls: self.counters.flow_polls,
             timer_steps: self.timers.steps,
-            drops: Drops { no_room: self.link.dropped, ..self.counters.drops },
-        }
-    }
-
-    /// A machine with buffers, used before if possible.
-    fn take_tcb(&mut self) -> (Tcb, Size) {
-        let size = if self.large_in_use < self.limits.large { Size::Large } else { Size::Ordinary };
-        if size == Size::Large {
-            self.large_in_use += 1;
-        }
-        (self.pool[size as usize].pop().unwrap_or_else(|| Tcb::new(size)), size)
-    }
-
-    fn give_back(&mut self, tcb: Tcb, size: Size) {
-        let max = match size {
-            Size::Large => {
-                self.large_in_use -= 1;
-                self.limits.large
-            }
-            Size::Ordinary => self.limits.pooled,
-        };
-        let pool = &mut self.pool[size as usize];
-        if pool.len() < max {
-            pool.push(tcb);
+            fragmented: self.fragments.len(),
+            drops: Drops {
+                no_room: sum(|interface| interface.link.dropped),
+                complaints: self.complaints.suppressed,
+                ..self.counters.drops
+            },
         }
     }
 }

@@ -1,35 +1,47 @@
 //! Reads the headers of a received frame, once, and copies the few fields by which it is sorted.
 
-use crate::{checksum, checksum::Sum, flow_map::FlowKey};
-use core::net::{Ipv4Addr, SocketAddrV4};
+use crate::{
+    checksum::{Sum, pseudo_header4, pseudo_header6},
+    flow_map::{Address, FlowKey},
+};
 use unikernel_rt::device::{Checksum, Frame};
 
 /// Destination, source, type.
 pub(crate) const ETHERNET_HEADER_LEN: usize = 14;
 pub(crate) const IPV4_HEADER_LEN: usize = 20;
-const TCP_HEADER_LEN: usize = 20;
-const UDP_HEADER_LEN: usize = 8;
-/// Where a TCP header has its checksum.
-pub(crate) const TCP_CHECKSUM_OFFSET: usize = 16;
-const UDP_CHECKSUM_OFFSET: usize = 6;
+pub(crate) const IPV6_HEADER_LEN: usize = 40;
+pub(crate) const TCP_HEADER_LEN: usize = 20;
+pub(crate) const UDP_HEADER_LEN: usize = 8;
+
+pub(crate) const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
+pub(crate) const TYPE_ARP: [u8; 2] = [0x08, 0x06];
+pub(crate) const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
 pub(crate) const PROTOCOL_ICMP: u8 = 1;
+pub(crate) const PROTOCOL_IGMP: u8 = 2;
 pub(crate) const PROTOCOL_TCP: u8 = 6;
-const PROTOCOL_UDP: u8 = 17;
+pub(crate) const PROTOCOL_UDP: u8 = 17;
+pub(crate) const PROTOCOL_ICMPV6: u8 = 58;
 
-const DHCP_CLIENT_PORT: u16 = 68;
+/// Extension headers of IPv6 (RFC 8200, section 4).
+const HOP_BY_HOP: u8 = 0;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+/// Extension headers in a row; real packets have one or two, and each costs a look.
+const EXTENSIONS_MAX: usize = 4;
 
 pub(crate) type Mac = [u8; 6];
-const BROADCAST: Mac = [0xff; 6];
 
 /// What to do with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packet {
     Arp,
-    Dhcp,
-    /// To whom, and where the IP packet ends in the frame.
-    Icmp(Ipv4Addr, usize),
     Tcp(Segment),
+    Udp(Datagram),
+    /// ICMP, ICMPv6 and IGMP; sums are not checked yet.
+    Control(Ip),
+    /// A piece of a larger packet.
+    Fragment(Ip),
     Drop(Reason),
 }
 
@@ -37,8 +49,20 @@ pub(crate) enum Packet {
 pub(crate) enum Reason {
     Foreign,
     Malformed,
-    Fragment,
     Checksum,
+}
+
+/// Where an IP packet is in a frame, and what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ip {
+    pub(crate) is_v6: bool,
+    pub(crate) protocol: u8,
+    /// Where what it carries begins; for a fragment of IPv6, the fragment header.
+    pub(crate) payload: usize,
+    /// Where it ends. A packet in several parts ends after the first.
+    pub(crate) end: usize,
+    /// The frame was sent to this machine alone.
+    pub(crate) to_us: bool,
 }
 
 /// Where things are in a frame that holds TCP, and who is meant.
@@ -46,16 +70,27 @@ pub(crate) enum Reason {
 pub(crate) struct Segment {
     pub(crate) key: FlowKey,
     /// Where the TCP header begins.
-    tcp: usize,
+    pub(crate) tcp: usize,
+    /// Where the data begins.
+    pub(crate) data: usize,
     /// Where the IP packet ends.
     pub(crate) end: usize,
-    flags: u8,
+    pub(crate) flags: u8,
 }
 
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
+/// The same for UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    pub(crate) key: FlowKey,
+    pub(crate) data: usize,
+    pub(crate) end: usize,
+    pub(crate) ip: Ip,
+}
+
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
 
 /// Sorts a frame that came to `mac`. TCP and UDP are whole and intact when this says so.
 #[inline]
@@ -65,91 +100,188 @@ pub(crate) fn classify(frame: &Frame, mac: Mac) -> Packet {
         return Packet::Drop(Reason::Malformed);
     }
     let to_us = bytes[..6] == mac;
-    if !to_us && bytes[..6] != BROADCAST {
+    // Unicast to others can come from a switch that floods; what is sent to a group is looked at.
+    if !to_us && bytes[0] & 1 == 0 {
         return Packet::Drop(Reason::Foreign);
     }
     match [bytes[12], bytes[13]] {
-        [0x08, 0x00] => ipv4(&bytes[ETHERNET_HEADER_LEN..], frame.checksum, to_us),
-        [0x08, 0x06] => Packet::Arp,
+        TYPE_IPV4 => ipv4(frame, to_us),
+        TYPE_IPV6 => ipv6(frame, to_us),
+        TYPE_ARP => Packet::Arp,
         _ => Packet::Drop(Reason::Foreign),
     }
 }
 
 #[inline]
-fn ipv4(ip: &[u8], state: Checksum, to_us: bool) -> Packet {
+fn ipv4(frame: &Frame, to_us: bool) -> Packet {
+    let bytes: &[u8] = frame;
+    let ip = &bytes[ETHERNET_HEADER_LEN..];
     if ip.len() < IPV4_HEADER_LEN {
         return Packet::Drop(Reason::Malformed);
     }
     let header_len = usize::from(ip[0] & 0x0f) * 4;
     let total_len = usize::from(be16(ip, 2));
-    if ip[0] >> 4 != 4 || header_len < IPV4_HEADER_LEN || total_len < header_len || total_len > ip.len() {
+    let is_sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && header_len <= ip.len();
+    if !is_sound || total_len < header_len || total_len > whole_len(frame) - ETHERNET_HEADER_LEN {
         return Packet::Drop(Reason::Malformed);
     }
     if !Sum::default().add(&ip[..header_len]).is_intact() {
         return Packet::Drop(Reason::Checksum);
     }
+    let payload = ETHERNET_HEADER_LEN + header_len;
+    let ip = Ip { is_v6: false, protocol: ip[9], payload, end: ETHERNET_HEADER_LEN + total_len, to_us };
     // More fragments, or an offset.
-    if be16(ip, 6) & 0x3fff != 0 {
-        return Packet::Drop(Reason::Fragment);
+    if be16(bytes, ETHERNET_HEADER_LEN + 6) & 0x3fff != 0 {
+        return Packet::Fragment(ip);
     }
-    let packet = &ip[..total_len];
-    match ip[9] {
-        PROTOCOL_TCP if to_us => tcp(state, packet, header_len),
-        PROTOCOL_UDP => udp(state, packet, header_len),
-        // Pings to everybody are not answered: one question must not make many answers.
-        PROTOCOL_ICMP if to_us => Packet::Icmp(Ipv4Addr::from_bits(be32(packet, 16)), ETHERNET_HEADER_LEN + total_len),
+    transport(frame, ip)
+}
+
+#[inline]
+fn ipv6(frame: &Frame, to_us: bool) -> Packet {
+    let bytes: &[u8] = frame;
+    let ip = &bytes[ETHERNET_HEADER_LEN..];
+    if ip.len() < IPV6_HEADER_LEN || ip[0] >> 4 != 6 {
+        return Packet::Drop(Reason::Malformed);
+    }
+    let end = ETHERNET_HEADER_LEN + IPV6_HEADER_LEN + usize::from(be16(ip, 4));
+    if end > whole_len(frame) {
+        return Packet::Drop(Reason::Malformed);
+    }
+    let payload = ETHERNET_HEADER_LEN + IPV6_HEADER_LEN;
+    let ip = Ip { is_v6: true, protocol: ip[6], payload, end, to_us };
+    match ip.protocol {
+        PROTOCOL_TCP | PROTOCOL_UDP | PROTOCOL_ICMPV6 => transport(frame, ip),
+        _ => extensions(frame, ip),
+    }
+}
+
+/// Skips extension headers. Routing headers are none of a host's business (RFC 5095), the rest is of no use here.
+#[cold]
+fn extensions(frame: &Frame, mut ip: Ip) -> Packet {
+    let end = ip.end.min(frame.len());
+    for _ in 0..EXTENSIONS_MAX {
+        match ip.protocol {
+            HOP_BY_HOP | DESTINATION => {
+                let Some(header) = frame[..end].get(ip.payload..ip.payload + 8) else {
+                    return Packet::Drop(Reason::Malformed);
+                };
+                ip.protocol = header[0];
+                ip.payload += 8 + 8 * usize::from(header[1]);
+                if ip.payload > end {
+                    return Packet::Drop(Reason::Malformed);
+                }
+            }
+            FRAGMENT => return Packet::Fragment(ip),
+            _ => return transport(frame, ip),
+        }
+    }
+    Packet::Drop(Reason::Foreign)
+}
+
+/// What a whole packet carries.
+#[inline]
+pub(crate) fn transport(frame: &Frame, ip: Ip) -> Packet {
+    match ip.protocol {
+        PROTOCOL_TCP if ip.to_us => tcp(frame, ip),
+        PROTOCOL_UDP => udp(frame, ip),
+        PROTOCOL_ICMP | PROTOCOL_IGMP if !ip.is_v6 => Packet::Control(ip),
+        PROTOCOL_ICMPV6 if ip.is_v6 => Packet::Control(ip),
         _ => Packet::Drop(Reason::Foreign),
     }
 }
 
 #[inline]
-fn tcp(state: Checksum, packet: &[u8], header_len: usize) -> Packet {
-    let tcp = &packet[header_len..];
-    if tcp.len() < TCP_HEADER_LEN || data_offset(tcp) < TCP_HEADER_LEN || data_offset(tcp) > tcp.len() {
+fn tcp(frame: &Frame, ip: Ip) -> Packet {
+    let end = ip.end.min(frame.len());
+    let tcp = &frame[ip.payload..end];
+    if tcp.len() < TCP_HEADER_LEN {
         return Packet::Drop(Reason::Malformed);
     }
-    if state != Checksum::Valid && !is_intact(packet, tcp) {
-        return Packet::Drop(Reason::Checksum);
-    }
-    Packet::Tcp(Segment {
-        key: FlowKey::of_received(packet, tcp),
-        tcp: ETHERNET_HEADER_LEN + header_len,
-        end: ETHERNET_HEADER_LEN + packet.len(),
-        flags: tcp[13],
-    })
-}
-
-fn udp(state: Checksum, packet: &[u8], header_len: usize) -> Packet {
-    let udp = &packet[header_len..];
-    if udp.len() < UDP_HEADER_LEN || usize::from(be16(udp, 4)) > udp.len() {
+    let header_len = usize::from(tcp[12] >> 4) * 4;
+    if header_len < TCP_HEADER_LEN || header_len > tcp.len() {
         return Packet::Drop(Reason::Malformed);
     }
-    if be16(udp, 2) != DHCP_CLIENT_PORT {
-        return Packet::Drop(Reason::Foreign);
-    }
-    // UDP may go without a checksum (RFC 768).
-    let summed = be16(udp, UDP_CHECKSUM_OFFSET) != 0;
-    let udp = &udp[..usize::from(be16(udp, 4))];
-    if state != Checksum::Valid && summed && !is_intact(packet, udp) {
+    if frame.checksum != Checksum::Valid && !is_intact(frame, ip, tcp) {
         return Packet::Drop(Reason::Checksum);
     }
-    Packet::Dhcp
+    let key = key(frame, ip);
+    Packet::Tcp(Segment { key, tcp: ip.payload, data: ip.payload + header_len, end: ip.end, flags: tcp[13] })
 }
 
-fn is_intact(packet: &[u8], transport: &[u8]) -> bool {
+fn udp(frame: &Frame, ip: Ip) -> Packet {
+    // Datagrams come in one part: only TCP is merged.
+    if ip.end > frame.len() {
+        return Packet::Drop(Reason::Malformed);
+    }
+    let udp = &frame[ip.payload..ip.end];
+    if udp.len() < UDP_HEADER_LEN {
+        return Packet::Drop(Reason::Malformed);
+    }
+    let len = usize::from(be16(udp, 4));
+    if len < UDP_HEADER_LEN || len > udp.len() {
+        return Packet::Drop(Reason::Malformed);
+    }
+    let is_summed = be16(udp, 6) != 0;
+    // Over IPv4 it may go without (RFC 768), over IPv6 not (RFC 8200, 8.1).
+    let is_sound = if is_summed { is_intact(frame, ip, &udp[..len]) } else { !ip.is_v6 };
+    if frame.checksum != Checksum::Valid && !is_sound {
+        return Packet::Drop(Reason::Checksum);
+    }
+    let (data, end) = (ip.payload + UDP_HEADER_LEN, ip.payload + len);
+    Packet::Udp(Datagram { key: key(frame, ip), data, end, ip })
+}
+
+/// Whether a message of ICMP or IGMP has the sum it should have. What is longer than a part is not.
+pub(crate) fn is_control_intact(frame: &Frame, ip: Ip) -> bool {
+    let Some(message) = frame.get(ip.payload..ip.end) else { return false };
+    frame.checksum == Checksum::Valid
+        || match ip.is_v6 {
+            true => is_intact(frame, ip, message),
+            false => Sum::default().add(message).is_intact(),
+        }
+}
+
+fn is_intact(frame: &Frame, ip: Ip, transport: &[u8]) -> bool {
+    let header = &frame[ETHERNET_HEADER_LEN..];
     // The length fits: it came out of a 16-bit field.
-    checksum::pseudo_header(packet, transport.len() as u16).add(transport).is_intact()
+    let len = transport.len() as u16;
+    let pseudo = match ip.is_v6 {
+        true => pseudo_header6(header, ip.protocol, len),
+        false => pseudo_header4(header, len),
+    };
+    pseudo.add(transport).is_intact()
 }
 
-fn data_offset(tcp: &[u8]) -> usize {
-    usize::from(tcp[12] >> 4) * 4
+/// The length of a packet in all its parts, with its Ethernet header.
+#[inline]
+pub(crate) fn whole_len(frame: &Frame) -> usize {
+    let rest = frame.rest();
+    if rest.is_empty() { frame.len() } else { frame.len() + rest.iter().map(|part| part.len()).sum::<usize>() }
 }
 
-fn be16(bytes: &[u8], at: usize) -> u16 {
+/// Who sends to whom.
+#[inline]
+fn key(frame: &[u8], ip: Ip) -> FlowKey {
+    let header = &frame[ETHERNET_HEADER_LEN..];
+    let ports = be32(frame, ip.payload).rotate_left(16);
+    match ip.is_v6 {
+        false => FlowKey::v4(be32(header, 16), be32(header, 12), ports),
+        true => FlowKey::v6(address6(header, 24), address6(header, 8), ports),
+    }
+}
+
+fn address6(header: &[u8], at: usize) -> Address {
+    Address::from_octets(header[at..at + 16].try_into().expect("sixteen bytes"))
+}
+
+#[inline]
+pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn be32(bytes: &[u8], at: usize) -> u32 {
+#[inline]
+pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
@@ -163,10 +295,6 @@ impl Segment {
         self.flags & RST != 0
     }
 
-    pub(crate) fn is_fin(&self) -> bool {
-        self.flags & FIN != 0
-    }
-
     pub(crate) fn sequence(&self, frame: &[u8]) -> u32 {
         be32(frame, self.tcp + 4)
     }
@@ -175,165 +303,13 @@ impl Segment {
         be32(frame, self.tcp + 8)
     }
 
-    /// Neither data nor anything but ACK.
-    pub(crate) fn is_bare_acknowledgement(&self, frame: &[u8]) -> bool {
-        self.flags & (SYN | ACK | RST | FIN) == ACK && self.payload_len(frame) == 0
+    pub(crate) fn window(&self, frame: &[u8]) -> u16 {
+        be16(frame, self.tcp + 14)
     }
 
-    /// Whether the peer can take no more.
-    #[inline]
-    pub(crate) fn closes_window(&self, frame: &[u8]) -> bool {
-        be16(frame, self.tcp + 14) == 0
-    }
-
-    /// The same segment with the smallest window that is not closed.
-    ///
-    /// When a peer acknowledges some data and closes its window while more is in flight, smoltcp 0.14 replaces the
-    /// retransmission timer by the probing timer, and stops that one when the window opens: what was lost in between
-    /// is never sent again. Shown an open window it keeps retransmitting, which probes as well as a probe does
-    /// (RFC 9293, 3.8.6.1).
-    #[cold]
-    pub(crate) fn with_window_ajar(&self, frame: &[u8]) -> Frame {
-        let mut ajar = Frame::from_bytes(frame);
-        // Its checksum has been checked, and nobody looks at it again.
-        ajar[self.tcp + 14..self.tcp + 16].copy_from_slice(&1_u16.to_be_bytes());
-        ajar
-    }
-
-    pub(crate) fn payload_len(&self, frame: &[u8]) -> usize {
-        self.end - self.tcp - data_offset(&frame[self.tcp..])
-    }
-
-    /// The sequence number after this segment (RFC 9293, 3.4).
-    pub(crate) fn next_sequence(&self, frame: &[u8]) -> u32 {
-        let control = u32::from(self.is_fin()) + u32::from(self.flags & SYN != 0);
-        self.sequence(frame).wrapping_add(self.payload_len(frame) as u32).wrapping_add(control)
-    }
-
-    /// An empty ACK back to where `frame` came from. Its checksums are not yet there.
-    pub(crate) fn acknowledge(&self, frame: &[u8], sequence: u32, acknowledgement: u32) -> Frame {
-        const LEN: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + TCP_HEADER_LEN;
-        let mut reply = Frame::with_capacity(LEN);
-        reply.resize(LEN);
-        reply[..6].copy_from_slice(&frame[6..12]);
-        reply[6..12].copy_from_slice(&frame[..6]);
-        reply[12..14].copy_from_slice(&[0x08, 0x00]);
-        let (ip, tcp) = reply[ETHERNET_HEADER_LEN..].split_at_mut(IPV4_HEADER_LEN);
-        // Version and length; total length 40; not to be fragmented; TTL 64.
-        ip[..12].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, PROTOCOL_TCP, 0, 0]);
-        ip[12..16].copy_from_slice(&self.key.local().ip().octets());
-        ip[16..20].copy_from_slice(&self.key.peer().ip().octets());
-        tcp[..2].copy_from_slice(&self.key.local().port().to_be_bytes());
-        tcp[2..4].copy_from_slice(&self.key.peer().port().to_be_bytes());
-        tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
-        tcp[8..12].copy_from_slice(&acknowledgement.to_be_bytes());
-        // Five words of header; no window, because there is no buffer any more.
-        tcp[12..20].copy_from_slice(&[0x50, ACK, 0, 0, 0, 0, 0, 0]);
-        reply
-    }
-}
-
-/// What a flow has sent so far.
-///
-/// smoltcp 0.14 goes back to the first unacknowledged byte after a retransmission timeout, and then also writes that
-/// old number into segments without data. A peer who has seen more finds those outside of its window and
-/// drops them with the acknowledgement in them; when that happens on both sides at once, the connection
-/// stands still for good. So such segments get the number they should have, that after everything sent, as
-/// BSD does (`th_seq = snd_max`).
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sending {
-    /// The sequence number after everything sent.
-    max: Option<u32>,
-    /// The peer's window is closed: what is sent now are probes, which it may well throw away.
-    pub(crate) is_probing: bool,
-    /// Bytes sent for the first time, since the last look.
-    pub(crate) new_len: usize,
-    /// Segments sent again, ever.
-    pub(crate) repeats: u32,
-}
-
-impl Sending {
-    /// Whether something sent is still in flight after the peer acknowledged up to here.
-    pub(crate) fn awaits_more_than(&self, acknowledgement: u32) -> bool {
-        self.max.is_some_and(|max| after(max, acknowledgement) > 0)
-    }
-
-    /// Whether exactly one thing was sent after `acknowledgement`: the FIN, when there is no data.
-    pub(crate) fn ends_after(&self, acknowledgement: u32) -> bool {
-        self.max == Some(acknowledgement.wrapping_add(1))
-    }
-
-    /// Notes a segment and corrects it.
-    #[inline]
-    fn pass(&mut self, tcp: &mut [u8]) {
-        let flags = tcp[13];
-        let sequence = be32(tcp, 4);
-        let control = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
-        let len = (tcp.len() - data_offset(tcp)) as u32 + control;
-        if len > 0 {
-            self.note(sequence, len);
-        } else if let Some(max) = self.max
-            && flags & ACK != 0
-            && after(max, sequence) > 0
-        {
-            tcp[4..8].copy_from_slice(&max.to_be_bytes());
-        }
-    }
-
-    fn note(&mut self, sequence: u32, len: u32) {
-        let end = sequence.wrapping_add(len);
-        let new_len = self.max.map_or(len as i32, |max| after(end, max));
-        if new_len <= 0 {
-            self.repeats = self.repeats.wrapping_add(1);
-        } else if !self.is_probing {
-            self.max = Some(end);
-            self.new_len += new_len as usize;
-        }
-    }
-}
-
-/// How far `a` is after `b` in the circle of sequence numbers.
-fn after(a: u32, b: u32) -> i32 {
-    a.wrapping_sub(b) as i32
-}
-
-/// Completes an IPv4 frame that is ready but for the checksums of IP and TCP; the latter is left to the device if
-/// `device_sums`. Other frames stay as they are. The frame was built by us: its IP header has no options.
-#[inline]
-pub(crate) fn finish(frame: &mut Frame, device_sums: bool, sending: Option<&mut Sending>) {
-    const TCP: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
-    let bytes: &mut [u8] = frame;
-    if bytes.len() < TCP || bytes[12..14] != [0x08, 0x00] {
-        return;
-    }
-    let (headers, tcp) = bytes.split_at_mut(TCP);
-    let ip = &mut headers[ETHERNET_HEADER_LEN..];
-    ip[10..12].fill(0);
-    let sum = Sum::default().add(ip).finish();
-    ip[10..12].copy_from_slice(&sum);
-    if ip[9] != PROTOCOL_TCP || tcp.len() < TCP_HEADER_LEN {
-        return;
-    }
-    if let Some(sending) = sending {
-        sending.pass(tcp);
-    }
-    let pseudo = checksum::pseudo_header(ip, tcp.len() as u16);
-    let field = TCP_CHECKSUM_OFFSET..TCP_CHECKSUM_OFFSET + 2;
-    if device_sums {
-        tcp[field].copy_from_slice(&pseudo.partial());
-        frame.checksum = Checksum::Partial { start: TCP as u16, offset: TCP_CHECKSUM_OFFSET as u16 };
-    } else {
-        tcp[field.clone()].fill(0);
-        let sum = pseudo.add(tcp).finish();
-        tcp[field].copy_from_slice(&sum);
-    }
-}
-
-impl FlowKey {
-    fn of_received(packet: &[u8], tcp: &[u8]) -> FlowKey {
-        FlowKey::new(
-            SocketAddrV4::new(Ipv4Addr::from_bits(be32(packet, 16)), be16(tcp, 2)),
-            SocketAddrV4::new(Ipv4Addr::from_bits(be32(packet, 12)), be16(tcp, 0)),
-        )
+    /// How much of the space of sequence numbers it takes (RFC 9293, 3.4).
+    pub(crate) fn sequence_len(&self) -> u32 {
+        let control = u32::from(self.flags & FIN != 0) + u32::from(self.flags & SYN != 0);
+        (self.end - self.data) as u32 + control
     }
 }

@@ -1,19 +1,21 @@
-//! The network port as an application sees it: [`Stack`].
+//! The network as an application sees it: [`Stack`].
 
 use crate::{
-    config::{Config, Ipv4Cidr},
+    config::Config,
     error::{ConnectError, ListenError},
     limits::EPHEMERAL_PORTS,
     listener::Listener,
     net::{Net, News, Secrets},
+    numbers::Numbers,
     stats::Stats,
     stream::{Handle, Stream},
+    udp::UdpSocket,
 };
-use alloc::{boxed::Box, rc::Rc};
+use alloc::{boxed::Box, rc::Rc, vec, vec::Vec};
 use core::{
     cell::RefCell,
     future::{Future, poll_fn},
-    net::SocketAddrV4,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     task::{Context, Poll},
 };
@@ -21,15 +23,15 @@ use unikernel_rt::{
     Acquire, Machine, Result,
     device::NetDevice,
     entropy, heap,
-    log::{info, warn},
+    log::{Display2Format as Text, info, warn},
     sync::Notify,
     time::{Instant, Sleep, sleep_until},
 };
 
-/// TCP/IP over one network port. Clones are handles to the same stack.
+/// TCP and UDP over all network ports of a machine. Clones are handles to the same stack.
 ///
-/// As an argument of `main` it takes the next network port and the boot arguments `ip=ADDR/LEN`, `gw=ADDR`
-/// and `net.connections=N`; without `ip=` it asks a DHCP server.
+/// As an argument of `main` it takes all network ports, and the boot arguments that
+/// [`Config::from_boot_args`] names; without them it asks DHCP servers and routers.
 #[derive(Clone)]
 pub struct Stack {
     shared: Rc<Shared>,
@@ -43,25 +45,32 @@ pub(crate) struct Shared {
 
 impl Acquire for Stack {
     fn acquire(machine: &mut Machine) -> Result<Stack> {
-        let config = Config::from_boot_args()?;
-        Ok(Stack::new(machine.take_net()?, config))
+        let mut devices = vec![machine.take_net()?];
+        while let Ok(device) = machine.take_net() {
+            devices.push(device);
+        }
+        let config = Config::from_boot_args(devices.len())?;
+        Ok(Stack::with_ports(devices, config))
     }
 }
 
 impl Stack {
     /// Starts a stack on `device`, with a task of its own that lives as long as the machine.
     pub fn new(device: Box<dyn NetDevice>, config: Config) -> Stack {
-        let secrets = Secrets { hash: [entropy::u64(), entropy::u64()], engine: [entropy::u64(), entropy::u64()] };
-        let net = Net::new(device, config, heap::stats().total, secrets, Instant::now());
-        if let Some(address) = net.address() {
-            info!("network: address {}", Text(&address));
-        }
+        Stack::with_ports(vec![device], config)
+    }
+
+    /// The same on several network ports.
+    pub fn with_ports(devices: Vec<Box<dyn NetDevice>>, config: Config) -> Stack {
+        let two = || [entropy::u64(), entropy::u64()];
+        let secrets = Secrets { table: two(), numbers: Numbers { sequence: two(), cookie: two() }, addresses: two() };
+        let net = Net::new(devices, &config, heap::stats().total, secrets, Instant::now(), &mut entropy::u64);
         let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::new() });
         unikernel_rt::spawn(drive(shared.clone()));
         Stack { shared }
     }
 
-    /// Begins to accept connections to `port`, on whatever address the machine has or gets. Port 0 takes a
+    /// Begins to accept connections to `port`, on whatever addresses the machine has or gets. Port 0 takes a
     /// free one ([`Listener::local_port`] tells).
     ///
     /// # Errors
@@ -84,23 +93,33 @@ impl Stack {
     /// # Errors
     ///
     /// See [`ConnectError`].
-    pub async fn connect(&self, peer: SocketAddrV4) -> Result<Stream, ConnectError> {
+    pub async fn connect(&self, peer: SocketAddr) -> Result<Stream, ConnectError> {
         let id = self.shared.net.borrow_mut().connect(peer, entropy::u64, Instant::now())?;
         let handle = Handle::new(self.shared.clone(), id);
         poll_fn(|cx| self.shared.net.borrow_mut().poll_connect(id, cx.waker())).await?;
         Ok(Stream::new(handle))
     }
 
-    /// Waits until the machine has an address. Nothing needs it to listen. Cancel safe.
+    /// A socket for datagrams on `port`; 0 takes a random free one ([`UdpSocket::local_port`] tells).
+    ///
+    /// # Errors
+    ///
+    /// There is a socket on that port, or the port belongs to DHCP.
+    pub fn udp(&self, port: u16) -> Result<UdpSocket, ListenError> {
+        let (id, port) = self.shared.net.borrow_mut().bind(port, entropy::u64)?;
+        Ok(UdpSocket::new(self.shared.clone(), id, port))
+    }
+
+    /// Waits until the machine has an address that others know. Nothing needs it to listen. Cancel safe.
     pub async fn configured(&self) {
-        while self.address().is_none() {
+        while !self.shared.net.borrow().is_configured() {
             self.shared.configured.notified().await;
         }
     }
 
-    /// The machine's address, while it has one.
-    pub fn address(&self) -> Option<Ipv4Cidr> {
-        self.shared.net.borrow().address()
+    /// The machine's addresses now, without those that count on one link only.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.shared.net.borrow().addresses()
     }
 
     /// What happened so far. Counting the states looks at every connection: not for every request.
@@ -120,13 +139,15 @@ fn turn(shared: &Shared, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<()
     let now = Instant::now();
     let mut net = shared.net.borrow_mut();
     net.stay_awake();
-    let more = net.turn(now);
-    if let Some(news) = net.lease_turn(now) {
-        tell(news);
+    let memory = heap::stats();
+    net.set_free_memory(memory.total - memory.in_use);
+    let more = net.turn(now, &mut entropy::u64);
+    while let Some(news) = net.news() {
+        tell(&news);
         shared.configured.notify_all();
     }
     // Reading `more` first: there is no need to arm the interrupt when the next turn comes anyway.
-    if more || net.poll_device(cx).is_ready() || alarm.set(net.next_moment(), now, cx).is_ready() {
+    if more || net.poll_devices(cx).is_ready() || alarm.set(net.next_moment(), now, cx).is_ready() {
         cx.waker().wake_by_ref();
     } else {
         net.sleep(cx.waker());
@@ -134,20 +155,24 @@ fn turn(shared: &Shared, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<()
     Poll::Pending
 }
 
-fn tell(news: News) {
+fn tell(news: &News) {
     match news {
-        News::Address(address, Some(gateway)) => {
-            info!("network: address {} by DHCP, gateway {}", Text(&address), Text(&gateway))
+        News::Address(address) => info!("network: address {}", Text(address)),
+        News::AddressLost(address) => warn!("network: address {} is gone, and connections with it", Text(address)),
+        News::Conflict(address) => warn!("network: another machine has the address {}; it is not used", Text(address)),
+        News::NoAddress => {
+            warn!(
+                "network: no DHCP server and no router answers; still asking. Give a static address with ip=ADDR/LEN or ip6=ADDR/LEN"
+            )
         }
-        News::Address(address, None) => info!("network: address {} by DHCP, no gateway", Text(&address)),
-        News::AddressLost => warn!("network: the DHCP lease ended; asking for a new one"),
-        News::NoDhcpAnswer => {
-            warn!("network: no DHCP answer yet; still asking. Give a static address with ip=ADDR/LEN")
+        News::Memory { is_low: true, free } => {
+            warn!("network: {} bytes of memory are left; new connections wait until there is more", *free as u64)
+        }
+        News::Memory { is_low: false, free } => {
+            info!("network: {} bytes of memory are free; new connections are accepted again", *free as u64)
         }
     }
 }
-
-use unikernel_rt::log::Display2Format as Text;
 
 /// One timer for all of the stack, moved only when something is due earlier.
 struct Alarm<'a> {
@@ -158,6 +183,7 @@ struct Alarm<'a> {
 
 impl Alarm<'_> {
     /// Ready when `at` has come; otherwise the task is woken then, or before.
+    #[inline]
     fn set(&mut self, at: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if at <= now {
             return Poll::Ready(());

@@ -9,8 +9,10 @@ pub struct Stats {
     pub by_state: FlowCounts,
     /// 4-tuples remembered after the connection ended (TIME-WAIT).
     pub time_wait: usize,
-    /// Buffers kept for new connections.
-    pub pooled: usize,
+    /// What windows beyond the smallest have promised, in bytes.
+    pub window_memory: usize,
+    /// Packets of which some fragments are missing.
+    pub fragmented: usize,
     /// Frames received.
     pub frames_in: u64,
     /// Frames handed to the port.
@@ -19,6 +21,10 @@ pub struct Stats {
     pub accepted: u64,
     /// Connections asked for with `connect`, ever.
     pub connects: u64,
+    /// SYNs answered with a cookie, because the table of handshakes was full.
+    pub cookies: u64,
+    /// Packets put together from fragments.
+    pub reassembled: u64,
     /// Times data had to be sent again.
     pub retransmits: u64,
     /// How often one flow was looked at, whatever the reason. Per frame this does not grow with the number of
@@ -52,17 +58,25 @@ pub struct Drops {
     pub foreign: u64,
     /// Cut off, or with lengths that contradict each other.
     pub malformed: u64,
-    /// IPv4 fragments, which are not put together.
+    /// Fragments, whether or not their packet became whole.
     pub fragments: u64,
     /// TCP or UDP with a wrong checksum.
     pub checksum: u64,
-    /// TCP to a port nobody listens on; a reset was sent.
+    /// TCP and UDP to a port nobody listens on; the sender was told.
     pub unmatched: u64,
     /// SYNs not answered: too many connections.
     pub connections: u64,
+    /// SYNs not answered: too many connections from that source.
+    pub per_source: u64,
+    /// SYNs not answered: memory is short.
+    pub memory: u64,
+    /// Datagrams for which their socket had no room.
+    pub datagrams: u64,
+    /// Resets and other complaints not sent, because there were too many.
+    pub complaints: u64,
     /// SYNs not answered and handshakes not completed: the listener's backlog is full.
     pub backlog: u64,
-    /// Half-open connections pushed out by newer ones.
+    /// Handshakes that were never completed.
     pub half_open: u64,
     /// Answers to packets for which the port had no room.
     pub no_room: u64,

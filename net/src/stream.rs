@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use core::{
     fmt,
     future::poll_fn,
-    net::{SocketAddr, SocketAddrV4},
+    net::SocketAddr,
     task::{Context, Poll},
 };
 use embedded_io_async::{ErrorType, Read, Write};
@@ -79,7 +79,7 @@ impl Handle {
         }
     }
 
-    fn addresses(&self) -> (SocketAddrV4, SocketAddrV4) {
+    fn addresses(&self) -> (SocketAddr, SocketAddr) {
         let key = self.shared.net.borrow().key(self.id);
         (key.local(), key.peer())
     }
@@ -102,12 +102,12 @@ impl Stream {
 
     /// The other end.
     pub fn peer(&self) -> SocketAddr {
-        self.handle.addresses().1.into()
+        self.handle.addresses().1
     }
 
     /// This end.
     pub fn local(&self) -> SocketAddr {
-        self.handle.addresses().0.into()
+        self.handle.addresses().0
     }
 
     /// Two halves that two tasks can use. Reading and writing wake their own task.
@@ -130,7 +130,7 @@ impl Stream {
     /// has been silent for [a few](crate::limits::KEEP_ALIVE_INTERVALS) intervals the connection ends with
     /// [`Error::TimedOut`]. `None` (the default): an idle connection lives as long as both sides want.
     pub fn set_keep_alive(&mut self, interval: Option<Duration>) {
-        self.handle.shared.net.borrow_mut().set_keep_alive(self.handle.id, interval);
+        self.handle.shared.net.borrow_mut().set_keep_alive(self.handle.id, interval, Instant::now());
     }
 
     /// How long written data may stay unacknowledged before the connection ends with [`Error::TimedOut`] (RFC

@@ -116,10 +116,10 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::{Ipv4Addr, SocketAddrV4};
+    use core::net::{Ipv4Addr, SocketAddr};
 
     fn check(opens: bool, is_reset: bool, sequence: u32, expected: Verdict) {
-        let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 80);
+        let address = SocketAddr::new(Ipv4Addr::new(10, 0, 0, 1).into(), 80);
         let mut table = TimeWait::new(1);
         let number = table.push(FlowKey::new(address, address), 5, 0xffff_fff0, Instant::from_micros(0));
         assert_eq!(table.get(number).unwrap().judge(opens, is_reset, sequence), expected);
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first() {
-        let address = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 80);
+        let address = SocketAddr::new(Ipv4Addr::new(10, 0, 0, 1).into(), 80);
         let key = FlowKey::new(address, address);
         let mut table = TimeWait::new(2);
         let a = table.push(key, 1, 1, Instant::from_micros(0));

@@ -5,7 +5,7 @@ use common::{
     raw::{ACK, FIN, PSH, RST, SYN, Tcp, arp_request, ping, udp},
     *,
 };
-use unikernel_net::{Config, Read, Write};
+use unikernel_net::{Config, Read, Write, limits::Bounds};
 use unikernel_rt::{
     device::{Frame, NetDevice},
     sim::{Random, SimPort},
@@ -112,7 +112,10 @@ fn stats_of(stack: &unikernel_net::Stack) -> u64 {
 }
 
 async fn check(seed: u64, config: Config) {
-    let (port, stack) = server_and_port(Config { connections: Some(20), ..config });
+    let (port, stack) = server_and_port(Config {
+        bounds: Bounds { connections: Some(20), half_open: Some(30), ..Bounds::default() },
+        ..config
+    });
     serve_echo(&stack, 7);
     let mut fuzzer = Fuzzer { random: Random::new(seed), port, heard: Vec::new() };
     for _ in 0..5_000 {
@@ -123,10 +126,13 @@ async fn check(seed: u64, config: Config) {
             fuzzer.listen();
         }
         let stats = stack.stats();
-        assert!(stats.flows <= 20 && stats.pooled <= 70 && stats.time_wait <= 80, "seed {seed}: {stats:?}");
+        assert!(
+            stats.flows <= 20 && stats.by_state.half_open <= 30 && stats.time_wait <= 80 && stats.fragmented <= 16,
+            "seed {seed}: {stats:?}"
+        );
     }
     // It got through the handshake, not only past the door.
-    assert!(stack.address().is_none() || stats_of(&stack) > 0, "seed {seed}");
+    assert!(stack.addresses().is_empty() || stats_of(&stack) > 0, "seed {seed}");
     // Everything but what its peer left open and silent ends.
     sleep(Duration::from_secs(2_000)).await;
     let stats = stack.stats();

@@ -63,7 +63,6 @@ async fn ten_thousand_connections_carry_data() {
     assert_eq!(server.stats().by_state.owned, 10_000);
     drop(streams);
     settled(&[&client, &server]).await;
-    assert!(server.stats().pooled <= 256 + limits::LARGE_CONNECTIONS_MAX);
 }
 
 async fn use_once(client: Stack, number: u32) -> Stream {
@@ -75,27 +74,27 @@ async fn use_once(client: Stack, number: u32) -> Stream {
     stream
 }
 
-/// Ten thousand connections in a machine of 256 MiB, by the stack's own bound.
+/// Ten thousand connections in a machine of 256 MiB, even from one source, by the stack's own bounds.
 #[test]
 fn a_machine_of_256_mib_takes_ten_thousand() {
-    let limits = limits::Limits::new(250 << 20, None);
-    assert!(limits.connections >= 10_000, "{limits:?}");
-    let large = limits.large * 2 * limits::LARGE_BUFFER_LEN;
-    let all = limits.connections * limits::CONNECTION_COST + large;
-    assert!(all <= (250 << 20) / 3 * 2, "{} MiB", all >> 20);
+    let limits = limits::Limits::new(250 << 20, limits::Bounds::default());
+    assert!(limits.connections >= 10_000 && limits.per_source >= 10_000, "{limits:?}");
+    let all = limits.connections * limits::CONNECTION_COST + limits.window_memory;
+    assert!(all <= (250 << 20) / 4 * 3, "{} MiB", all >> 20);
 }
 
-/// (Heap in MiB, connections, of them large.)
-fn check_limits(heap_mib: usize, asked: Option<usize>, connections: usize, large: usize) {
-    let limits = limits::Limits::new(heap_mib << 20, asked);
-    assert_eq!((limits.connections, limits.large), (connections, large), "{heap_mib} MiB");
+/// (Heap in MiB, connections, of them from one source.)
+fn check_limits(heap_mib: usize, asked: Option<usize>, connections: usize, per_source: usize) {
+    let bounds = limits::Bounds { connections: asked, ..Default::default() };
+    let limits = limits::Limits::new(heap_mib << 20, bounds);
+    assert_eq!((limits.connections, limits.per_source), (connections, per_source), "{heap_mib} MiB");
 }
 
 #[test]
 fn bounds_follow_the_heap() {
-    check_limits(0, None, limits::CONNECTIONS_HOSTED, 64);
-    check_limits(0, Some(5), 5, 64);
-    check_limits(2, None, 102, 1);
-    check_limits(64, Some(7), 7, 32);
-    check_limits(1024, None, 52_428, 64);
+    check_limits(0, None, limits::CONNECTIONS_HOSTED, 58_982);
+    check_limits(0, Some(5), 5, 4);
+    check_limits(2, None, 102, 91);
+    check_limits(64, Some(1), 1, 1);
+    check_limits(1024, None, 52_428, 47_185);
 }

@@ -176,7 +176,7 @@ async fn check_drop_delivers(faults: Faults) {
     unikernel_rt::spawn(async move {
         listener.accept().await.write_all(&copy).await.unwrap();
     });
-    let mut stream = client.connect(at(80)).await.unwrap();
+    let mut stream = connect_patiently(&client, 80).await;
     assert!(read_all(&mut stream).await.unwrap() == sent);
     drop(stream);
     settled(&[&client, &server]).await;

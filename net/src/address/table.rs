@@ -147,6 +147,18 @@ impl Addresses {
         self.routed(destination)
     }
 
+    /// How many leading bits of `destination` decide the way to it.
+    pub(crate) fn exactness(&self, destination: IpAddr) -> u8 {
+        let own = self.v4.filter(|own| matches!(destination, IpAddr::V4(ip) if own.contains(ip)));
+        let route = self
+            .routes4
+            .iter()
+            .chain(&self.routes6)
+            .find(|route| route.covers(destination))
+            .map_or(0, |route| route.len);
+        route.max(own.map_or(0, |own| own.prefix_len()))
+    }
+
     fn routed(&self, destination: IpAddr) -> Option<IpAddr> {
         if destination.is_multicast() || self.is_broadcast(destination) {
             return Some(destination);

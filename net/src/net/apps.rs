@@ -1,15 +1,16 @@
-//! The application's calls.
+//! The application's calls for connections.
 
 use super::{Backlog, Net};
 use crate::{
-    engine::{NoData, Path, State},
     error::{ConnectError, Error, ListenError},
-    flow::{Flow, Stage},
+    flow::{Flow, Path, Stage},
     flow_map::{FlowKey, Slot},
+    header::Template,
     limits::{CONNECT_TIME_MAX, EPHEMERAL_PORTS, PORT_TRIES_MAX},
+    tcp::{Gone, ReadResult, State, Tcb, WriteResult},
 };
 use core::{
-    net::SocketAddrV4,
+    net::{IpAddr, SocketAddr},
     task::{Poll, Waker},
 };
 use unikernel_rt::time::{Duration, Instant};
@@ -61,15 +62,16 @@ impl Net {
     /// Begins a connection. `random` chooses its port.
     pub(crate) fn connect(
         &mut self,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         mut random: impl FnMut() -> u64,
         now: Instant,
     ) -> Result<u32, ConnectError> {
-        let own = self.address.ok_or(ConnectError::NotConfigured)?;
-        let ip = *peer.ip();
-        let is_host = !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || Some(ip) == own.broadcast());
-        let has_way = own.contains(ip) || self.gateway.is_some();
-        if !is_host || !has_way || ip == own.address() || ip.is_loopback() || peer.port() == 0 {
+        if !self.is_configured() {
+            return Err(ConnectError::NotConfigured);
+        }
+        let route = self.route(peer.ip()).ok_or(ConnectError::Unreachable)?;
+        let interface = &self.interfaces[route.interface];
+        if !is_peer(peer) || interface.is_broadcast(peer.ip()) || self.is_ours(peer.ip()) {
             return Err(ConnectError::Unreachable);
         }
         if self.flows.len() >= self.limits.connections {
@@ -78,34 +80,38 @@ impl Net {
         let ports = u64::from(EPHEMERAL_PORTS.end() - EPHEMERAL_PORTS.start()) + 1;
         let key = (0..PORT_TRIES_MAX)
             .map(|_| EPHEMERAL_PORTS.start() + (random() % ports) as u16)
-            .map(|port| FlowKey::new(SocketAddrV4::new(own.address(), port), peer))
+            .map(|port| FlowKey::new(SocketAddr::new(route.source, port), peer))
             .find(|key| self.map.get(key).is_none())
             .ok_or(ConnectError::TooManyConnections)?;
-        let (mut tcb, size) = self.take_tcb();
-        if !tcb.connect(&mut self.engine, &key) {
-            self.give_back(tcb, size);
-            return Err(ConnectError::Unreachable);
-        }
-        let mut flow = Flow::new(tcb, size, key, Path::Resolve, Stage::Connecting, now + CONNECT_TIME_MAX);
-        flow.wrote = true;
+        let tcb = Tcb::connect(&interface.settings(key.is_v4()), self.numbers.initial(&key, now), now);
+        let header = Template::new(&key, interface.link.mac(), [0; 6]);
+        let path = Path::Resolve(route.next_hop);
+        let mut flow = Flow::new(tcb, key, header, route.interface as u8, path, Stage::Connecting);
+        flow.limit_at = now + CONNECT_TIME_MAX;
         flow.owners = 1;
         let id = self.flows.insert(flow) as u32;
         self.map.insert(key, Slot::Flow(id));
+        self.sources.add(key.peer);
         self.counters.connects += 1;
         self.mark_dirty(id);
         Ok(id)
+    }
+
+    pub(super) fn is_ours(&self, address: IpAddr) -> bool {
+        self.interfaces.iter().any(|interface| interface.is_ours(address))
     }
 
     pub(crate) fn poll_connect(&mut self, id: u32, waker: &Waker) -> Poll<Result<(), ConnectError>> {
         let flow = &mut self.flows[id as usize];
         match flow.tcb.state() {
             State::SynSent | State::SynReceived => {
-                flow.tcb.wake_on_change(waker);
+                flow.writer.wait(waker);
                 Poll::Pending
             }
             State::Closed => Poll::Ready(Err(match flow.end {
                 Some(Error::Reset) => ConnectError::Refused,
                 Some(Error::AddressLost) => ConnectError::NotConfigured,
+                Some(Error::Unreachable) => ConnectError::Unreachable,
                 _ => ConnectError::TimedOut,
             })),
             _ => {
@@ -119,31 +125,37 @@ impl Net {
     #[inline]
     pub(crate) fn poll_read(&mut self, id: u32, buffer: &mut [u8], waker: &Waker) -> Poll<Result<usize, Error>> {
         let flow = &mut self.flows[id as usize];
-        match flow.tcb.read(buffer, waker) {
-            Ok(taken) => {
-                if taken.opens_window {
+        match flow.tcb.read(buffer) {
+            ReadResult::Data(len) => {
+                // A window that has grown may be worth telling.
+                if flow.tcb.has_output() {
                     self.mark_dirty(id);
                 }
-                Poll::Ready(Ok(taken.len))
+                Poll::Ready(Ok(len))
             }
-            Err(NoData::NotYet) => Poll::Pending,
-            Err(NoData::Finished) => Poll::Ready(Ok(0)),
-            Err(NoData::Gone) => Poll::Ready(Err(flow.end.unwrap_or(Error::Closed))),
+            ReadResult::NotYet => {
+                flow.reader.wait(waker);
+                Poll::Pending
+            }
+            ReadResult::Finished => Poll::Ready(Ok(0)),
+            ReadResult::Gone(gone) => Poll::Ready(Err(flow.end.unwrap_or(gone.into()))),
         }
     }
 
     #[inline]
     pub(crate) fn poll_write(&mut self, id: u32, data: &[u8], waker: &Waker) -> Poll<Result<usize, Error>> {
         let flow = &mut self.flows[id as usize];
-        match flow.tcb.write(data, waker) {
-            Some(0) => Poll::Pending,
-            Some(len) => {
-                flow.wrote = true;
-                flow.unsent_len += len;
+        match flow.tcb.write(data, &mut self.budget) {
+            WriteResult::Taken(0) => {
+                flow.writer.wait(waker);
+                Poll::Pending
+            }
+            WriteResult::Taken(len) => {
                 self.mark_dirty(id);
                 Poll::Ready(Ok(len))
             }
-            None => Poll::Ready(Err(flow.end.unwrap_or(Error::Closed))),
+            WriteResult::Closed => Poll::Ready(Err(flow.end.unwrap_or(Error::Closed))),
+            WriteResult::Gone(gone) => Poll::Ready(Err(flow.end.unwrap_or(gone.into()))),
         }
     }
 
@@ -161,17 +173,12 @@ impl Net {
     }
 
     pub(crate) fn shutdown(&mut self, id: u32) {
-        let flow = &mut self.flows[id as usize];
-        flow.tcb.close();
-        flow.wrote = true;
+        self.flows[id as usize].tcb.close();
         self.mark_dirty(id);
     }
 
     pub(crate) fn abort(&mut self, id: u32) {
-        let flow = &mut self.flows[id as usize];
-        if flow.end.is_none() {
-            flow.end = Some(Error::Closed);
-        }
+        self.flows[id as usize].end.get_or_insert(Error::Closed);
         self.reset(id);
     }
 
@@ -180,18 +187,30 @@ impl Net {
         self.mark_dirty(id);
     }
 
-    pub(crate) fn set_keep_alive(&mut self, id: u32, interval: Option<Duration>) {
-        let flow = &mut self.flows[id as usize];
-        flow.keep_alive = interval;
-        flow.tcb.set_keep_alive(interval);
-        flow.timeouts_changed();
+    pub(crate) fn set_keep_alive(&mut self, id: u32, interval: Option<Duration>, now: Instant) {
+        self.flows[id as usize].tcb.set_keep_alive(interval, now);
         self.mark_dirty(id);
     }
 
     pub(crate) fn set_user_timeout(&mut self, id: u32, timeout: Option<Duration>) {
-        let flow = &mut self.flows[id as usize];
-        flow.user_timeout = timeout;
-        flow.timeouts_changed();
+        self.flows[id as usize].tcb.set_user_timeout(timeout);
         self.mark_dirty(id);
+    }
+}
+
+/// Whether a connection can be made to that address at all.
+fn is_peer(peer: SocketAddr) -> bool {
+    let ip = peer.ip();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || is_broadcast || peer.port() == 0)
+}
+
+impl From<Gone> for Error {
+    fn from(gone: Gone) -> Error {
+        match gone {
+            Gone::Reset => Error::Reset,
+            Gone::TimedOut => Error::TimedOut,
+            Gone::Aborted | Gone::Finished => Error::Closed,
+        }
     }
 }

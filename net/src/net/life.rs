@@ -1,76 +1,29 @@
-//! Birth and death of flows. Every way out of a state ends here, so that none leaks.
+//! Death of flows. Every way out of a state ends here, so that none leaks.
 
-use super::Net;
+use super::{Net, settle::send};
 use crate::{
-    engine::{Path, State},
     error::Error,
-    flow::{Flow, Stage},
+    flow::{Flow, Path, Stage},
     flow_map::Slot,
     limits::{ORPHAN_DISCARD_LEN_MAX, ORPHAN_LIFE_MAX, ORPHAN_TIME_MAX, USER_TIMEOUT},
-    packet::Segment,
+    tcp::State,
 };
-use unikernel_rt::{
-    device::Frame,
-    time::{Duration, Instant},
-};
+use unikernel_rt::time::{Duration, Instant};
 
 impl Net {
-    /// A packet met a flow that is not simply open, or left it so.
-    pub(super) fn changed(&mut self, id: u32, state: State, frame: &Frame, segment: &Segment, now: Instant) {
+    /// A connection is not simply open, or has just left that state.
+    pub(super) fn changed(&mut self, id: u32, now: Instant) {
         let flow = &mut self.flows[id as usize];
-        match state {
-            // The SYN was not acceptable, or the peer took it back.
-            State::Listen => return self.free(id),
-            State::Closed => {
-                let end = if segment.is_reset() { Error::Reset } else { Error::Closed };
-                flow.end.get_or_insert(end);
-                return self.gone(id);
-            }
-            State::TimeWait if flow.last_numbers.is_none() => {
-                flow.last_numbers = Some((segment.acknowledgement(frame), segment.next_sequence(frame)));
-                if flow.stage == Stage::Orphan {
-                    // The last acknowledgement needs no socket any more.
-                    if segment.is_fin() {
-                        let (sequence, acknowledgement) =
-                            (segment.acknowledgement(frame), segment.next_sequence(frame));
-                        let reply = segment.acknowledge(frame, sequence, acknowledgement);
-                        self.link.send(reply);
-                    }
-                    return self.retire(id, now);
-                }
-            }
-            State::SynReceived | State::SynSent => {}
-            _ => {
-                self.mark_dirty(id);
-                return match self.flows[id as usize].stage {
-                    Stage::HalfOpen => self.promote(id),
-                    Stage::Orphan => self.attend_orphan(id, now),
-                    _ => {}
-                };
-            }
+        if flow.tcb.state() == State::Closed {
+            let end = flow.tcb.gone().map_or(Error::Closed, Error::from);
+            flow.end.get_or_insert(end);
+            return self.gone(id);
         }
-        self.mark_dirty(id);
-    }
-
-    /// The handshake is done: to the listener's queue.
-    fn promote(&mut self, id: u32) {
-        self.half_open.remove(&mut self.flows, id);
-        let flow = &mut self.flows[id as usize];
-        flow.limit_at = Instant::FOREVER;
-        let backlog = self.listeners.get_mut(&flow.key.local_port());
-        match backlog.filter(|backlog| backlog.ready.len() < self.backlog_max) {
-            Some(backlog) => {
-                flow.stage = Stage::Queued;
-                backlog.ready.push_back(id);
-                if let Some(waker) = backlog.waker.take() {
-                    waker.wake();
-                }
-            }
-            None => {
-                self.counters.drops.backlog += 1;
-                flow.stage = Stage::Orphan;
-                self.reset(id);
-            }
+        if self.flows[id as usize].tcb.has_output() {
+            self.mark_dirty(id);
+        }
+        if self.flows[id as usize].stage == Stage::Orphan {
+            self.attend_orphan(id, now);
         }
     }
 
@@ -82,17 +35,31 @@ impl Net {
             flow.orphan_len = owed_len;
             flow.limit_at = flow.last_limit_at.min(now + orphan_time(owed_len));
         }
-        self.discard(id);
+        if !self.discard(id) {
+            return;
+        }
+        if self.flows[id as usize].tcb.state() == State::TimeWait {
+            self.retire(id, now);
+        }
     }
 
-    /// Nobody will read what came for an orphan.
-    fn discard(&mut self, id: u32) {
+    /// Nobody will read what came for an orphan. False when it was too much.
+    fn discard(&mut self, id: u32) -> bool {
         let flow = &mut self.flows[id as usize];
-        flow.discarded_len += flow.tcb.discard();
-        if flow.discarded_len > ORPHAN_DISCARD_LEN_MAX {
-            self.counters.drops.orphans += 1;
-            self.reset(id);
+        loop {
+            let len = flow.tcb.readable().len();
+            if len == 0 {
+                break;
+            }
+            flow.tcb.consume(len);
+            flow.discarded_len += len;
         }
+        if flow.discarded_len <= ORPHAN_DISCARD_LEN_MAX {
+            return true;
+        }
+        self.counters.drops.orphans += 1;
+        self.reset(id);
+        false
     }
 
     /// A handle is gone; the last one closes the connection.
@@ -104,19 +71,16 @@ impl Net {
         }
         flow.stage = Stage::Orphan;
         match flow.tcb.state() {
-            State::Closed if !flow.tcb.has_peer() => return self.free(id),
+            State::Closed => return self.free(id),
             State::TimeWait => return self.retire(id, now),
+            // It was given up before the peer was found, or answered.
+            State::SynSent => return self.reset(id),
             _ => {}
-        }
-        if flow.path == Path::Resolve {
-            // It was given up before the peer was found.
-            return self.reset(id);
         }
         flow.tcb.close();
         flow.orphan_len = owed_len(flow);
         flow.limit_at = now + orphan_time(flow.orphan_len);
         flow.last_limit_at = now + ORPHAN_LIFE_MAX;
-        flow.wrote = true;
         self.mark_dirty(id);
         self.discard(id);
     }
@@ -125,60 +89,67 @@ impl Net {
     pub(super) fn expire(&mut self, id: u32) {
         let flow = &mut self.flows[id as usize];
         flow.end.get_or_insert(Error::TimedOut);
-        match flow.stage {
-            // Its peer may not even exist.
-            Stage::HalfOpen => self.free(id),
-            Stage::Connecting => self.reset(id),
-            _ => {
-                self.counters.drops.orphans += 1;
-                self.reset(id);
-            }
+        if flow.stage != Stage::Connecting {
+            self.counters.drops.orphans += 1;
         }
+        self.reset(id);
     }
 
     /// Ends a connection now, and tells the peer if there is a way to it.
     pub(super) fn reset(&mut self, id: u32) {
         let flow = &mut self.flows[id as usize];
-        flow.limit_at = Instant::FOREVER;
-        flow.tcb.abort();
-        if flow.path == Path::Resolve {
-            flow.tcb.vanish();
+        if let Some(reset) = flow.tcb.abort()
+            && flow.path == Path::Known
+        {
+            let interface = &mut self.interfaces[usize::from(flow.interface)];
+            send(flow, &reset, interface);
+            self.wake_task();
         }
-        if !flow.tcb.has_peer() {
-            return self.gone(id);
-        }
-        flow.wrote = true;
-        self.mark_dirty(id);
+        self.flows[id as usize].end.get_or_insert(Error::Closed);
+        self.gone(id);
     }
 
     /// The connection does not exist any more. Its flow stays while somebody can still ask about it.
     pub(super) fn gone(&mut self, id: u32) {
-        let flow = &self.flows[id as usize];
+        let flow = &mut self.flows[id as usize];
+        flow.wake_all();
+        flow.limit_at = Instant::FOREVER;
+        flow.timer_at = Instant::FOREVER;
         match flow.stage {
-            Stage::Orphan | Stage::HalfOpen => self.free(id),
+            Stage::Orphan => self.free(id),
             // `accept` throws it away when its turn comes.
             Stage::Queued | Stage::Owned | Stage::Connecting => {
                 self.map.remove(&flow.key, Slot::Flow(id));
                 self.timers.remove(id);
-                self.flows[id as usize].timer_at = Instant::FOREVER;
             }
         }
     }
 
     /// TIME-WAIT without an owner: a record takes the flow's place.
     fn retire(&mut self, id: u32, now: Instant) {
+        self.send_last(id, now);
         let flow = &self.flows[id as usize];
-        let (key, numbers) = (flow.key, flow.last_numbers);
+        let (key, (sequence, acknowledgement)) = (flow.key, (flow.tcb.snd_nxt(), flow.tcb.rcv_nxt()));
         self.free(id);
-        if let Some((sequence, acknowledgement)) = numbers {
-            if self.time_wait.is_full()
-                && let Some((number, old)) = self.time_wait.pop(now, true)
-            {
-                self.map.remove(&old, Slot::TimeWait(number));
-            }
-            let number = self.time_wait.push(key, sequence, acknowledgement, now);
-            self.map.insert(key, Slot::TimeWait(number));
+        if self.time_wait.is_full()
+            && let Some((number, old)) = self.time_wait.pop(now, true)
+        {
+            self.map.remove(&old, Slot::TimeWait(number));
         }
+        let number = self.time_wait.push(key, sequence, acknowledgement, now);
+        self.map.insert(key, Slot::TimeWait(number));
+    }
+
+    /// What a machine that goes has still to say: the acknowledgement of a FIN.
+    fn send_last(&mut self, id: u32, now: Instant) {
+        let flow = &mut self.flows[id as usize];
+        let interface = &mut self.interfaces[usize::from(flow.interface)];
+        while !interface.link.is_full()
+            && let Some(outgoing) = flow.tcb.next_segment(0, now)
+        {
+            send(flow, &outgoing, interface);
+        }
+        self.wake_task();
     }
 
     pub(super) fn forget_expired(&mut self, now: Instant) {
@@ -189,21 +160,18 @@ impl Net {
 
     /// The end of a flow: nothing refers to it afterwards but stale entries in queues, which are harmless.
     pub(super) fn free(&mut self, id: u32) {
-        if self.flows[id as usize].stage == Stage::HalfOpen {
-            self.half_open.remove(&mut self.flows, id);
-        }
         self.timers.remove(id);
-        let flow = self.flows.remove(id as usize);
-        self.counters.retransmits += u64::from(flow.sending.repeats);
+        let mut flow = self.flows.remove(id as usize);
+        flow.tcb.release(&mut self.budget);
+        self.counters.retransmits += u64::from(flow.tcb.info().retransmits);
+        self.sources.remove(flow.key.peer);
         self.map.remove(&flow.key, Slot::Flow(id));
-        self.give_back(flow.tcb, flow.size);
     }
 }
 
 /// What an orphan's peer has still to acknowledge: data, and the FIN.
 fn owed_len(flow: &Flow) -> usize {
-    let (state, _, unacknowledged_len) = flow.tcb.look();
-    unacknowledged_len + usize::from(state != State::FinWait2)
+    flow.tcb.unacknowledged_len() + usize::from(flow.tcb.state() != State::FinWait2)
 }
 
 /// How long an orphan that is owed this much may go on without progress.

@@ -2,28 +2,27 @@
 
 use super::Net;
 use crate::{
-    engine::{Sent, State},
-    error::Error,
-    limits::{RTO_MIN, SEGMENTS_PER_TURN, STALL_RETRY},
+    flow::{Flow, Path},
+    header::Fields,
+    interface::Interface,
+    limits::{BYTES_PER_TURN, DEVICE_SEGMENTS_LEN_MAX},
+    tcp::Outgoing,
 };
 use unikernel_rt::time::Instant;
 
 impl Net {
+    #[inline]
     pub(super) fn run_timers(&mut self, now: Instant) {
-        while !self.link.is_full()
-            && let Some(id) = self.timers.pop(now)
-        {
+        while let Some(id) = self.timers.pop(now) {
             self.flows[id as usize].timer_at = Instant::FOREVER;
             self.settle(id, now);
         }
     }
 
     /// Looks at the flows that were dirty when it began; those that become dirty now come next time.
+    #[inline]
     pub(super) fn settle_dirty(&mut self, now: Instant) {
         for _ in 0..self.dirty.len() {
-            if self.link.is_full() {
-                return;
-            }
             let Some(id) = self.dirty.pop_front() else { return };
             if let Some(flow) = self.flows.get_mut(id as usize)
                 && flow.dirty
@@ -34,70 +33,80 @@ impl Net {
         }
     }
 
+    #[inline]
     fn settle(&mut self, id: u32, now: Instant) {
         let flow = &mut self.flows[id as usize];
+        self.counters.flow_polls += 1;
         if now >= flow.limit_at {
             return self.expire(id);
         }
-        flow.adjust_timeout();
-        let had_unsent = !flow.has_sent_all();
-        let mut surely = core::mem::take(&mut flow.wrote);
-        let mut sent = Sent::One;
-        for _ in 0..SEGMENTS_PER_TURN {
-            let flow = &mut self.flows[id as usize];
-            self.counters.flow_polls += 1;
-            if !surely {
-                let due = self.engine.due(flow, now);
-                if due > now {
-                    return self.look_again(id, due);
-                }
-                if sent == Sent::Nothing {
-                    return self.look_again(id, now + STALL_RETRY);
-                }
-            }
-            sent = self.engine.send(&mut self.link, flow, now);
-            match sent {
-                // The usual case, an answer in one segment: what comes next is its acknowledgement, or a timer
-                // that the engine never sets shorter.
-                Sent::One if surely && had_unsent && flow.has_sent_all() && flow.tcb.state() == State::Established => {
-                    let at = now + flow.user_timeout.map_or(RTO_MIN, |timeout| timeout.min(RTO_MIN));
-                    return self.look_again(id, at);
-                }
-                Sent::One => {}
-                Sent::Nothing => {}
-                Sent::Unresolved => self.unresolved.push(id),
-                Sent::NoRoom => {
-                    flow.wrote = true;
-                    return self.mark_dirty(id);
-                }
-            }
-            surely = false;
-            if self.is_gone(id) {
-                return;
+        if now >= flow.tcb.next_moment() {
+            let outcome = flow.tcb.on_time(now);
+            flow.wake(&outcome);
+            if outcome.closed {
+                return self.changed(id, now);
             }
         }
-        self.mark_dirty(id);
+        let interface = &mut self.interfaces[usize::from(flow.interface)];
+        let mut len = 0;
+        let mut pause = false;
+        while flow.tcb.has_output() {
+            pause = interface.link.is_full() || len >= BYTES_PER_TURN;
+            if pause {
+                break;
+            }
+            let Some(outgoing) = flow.tcb.next_segment(interface.payload_max(flow.key.is_v4()), now) else { break };
+            len += outgoing.len as usize;
+            send(flow, &outgoing, interface);
+        }
+        if pause {
+            self.mark_dirty(id);
+        }
+        self.look_again(id);
     }
 
+    /// Makes sure that the flow is looked at when something is due.
     #[inline]
-    fn look_again(&mut self, id: u32, due: Instant) {
+    pub(super) fn look_again(&mut self, id: u32) {
         let flow = &mut self.flows[id as usize];
-        let at = due.min(flow.limit_at);
+        let at = flow.tcb.next_moment().min(flow.limit_at);
         // An earlier look finds out.
         if at < flow.timer_at {
             flow.timer_at = at;
             self.timers.set(id, at);
         }
     }
+}
 
-    /// Whether the flow ended while it was asked to send; then it is dealt with.
-    fn is_gone(&mut self, id: u32) -> bool {
-        let flow = &mut self.flows[id as usize];
-        if flow.tcb.state() != State::Closed || flow.tcb.has_peer() {
-            return false;
-        }
-        flow.end.get_or_insert(Error::TimedOut);
-        self.gone(id);
-        true
+/// Puts a segment into a frame and sends it.
+#[inline]
+pub(super) fn send(flow: &mut Flow, outgoing: &Outgoing, interface: &mut Interface) {
+    let fields = Fields {
+        sequence: outgoing.seq,
+        acknowledgement: outgoing.ack,
+        flags: outgoing.flags,
+        window: outgoing.window,
+        options: &outgoing.options,
+        data_len: outgoing.len as usize,
+        segment_len: outgoing.segment_len,
+    };
+    let (mut frame, data) = flow.header.frame(&fields);
+    if fields.data_len > 0 {
+        flow.tcb.copy_payload(outgoing, &mut frame[data..]);
+    }
+    flow.header.seal(&mut frame, &fields, interface.link.offloads().tx_checksum);
+    match flow.path {
+        Path::Known => interface.link.send(frame),
+        Path::Resolve(next_hop) => interface.send_via(next_hop, frame),
+    }
+}
+
+impl Interface {
+    /// The most data one frame may carry: whole packets of the link, unless the device cuts them.
+    #[inline]
+    pub(super) fn payload_max(&self, is_v4: bool) -> usize {
+        let offloads = self.link.offloads();
+        let cuts = if is_v4 { offloads.segmentation_v4 } else { offloads.segmentation_v6 };
+        if cuts { DEVICE_SEGMENTS_LEN_MAX } else { 0 }
     }
 }

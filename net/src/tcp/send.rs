@@ -4,15 +4,17 @@ use super::{Options, Outgoing, State, Tcb, flag, pending, segment::span, timers:
 use unikernel_rt::time::Instant;
 
 impl Tcb {
-    /// The next segment that should go out now, with at most `payload_max` bytes of payload (more than one segment's
-    /// when the device splits). Counts as sent; call again until None.
+    /// The next segment that should go out now, with at most `payload_max` bytes of payload; 0, or less than the peer
+    /// takes in a segment, stands for one segment. More is for devices that cut it. Counts as sent; call again until
+    /// None.
     #[inline]
     pub(crate) fn next_segment(&mut self, payload_max: usize, now: Instant) -> Option<Outgoing> {
+        let payload_max = payload_max.max(self.mss.into());
         if self.pending & pending::DATA != 0 {
             if let Some(len) = self.easy_len(payload_max, now) {
                 return Some(self.send_easy(len, now));
             }
-            let outgoing = self.next_data((payload_max as u32).max(1), now);
+            let outgoing = self.next_data(payload_max as u32, now);
             if outgoing.is_some() {
                 return outgoing;
             }

@@ -84,8 +84,19 @@ impl Tcb {
         }
         self.timing = false;
         self.backoff = self.backoff.saturating_add(1);
-        self.start_timer(self.timer, self.backed_off(), now);
+        let wait = self.backed_off().min(self.patience_left(now));
+        self.start_timer(self.timer, wait, now);
         Outcome::default()
+    }
+
+    /// How long until the user timeout, when nothing but it can end the waiting.
+    fn patience_left(&self, now: Instant) -> u64 {
+        let waits_for_window = self.snd_wnd == 0 || self.timer == Timer::Persist;
+        if waits_for_window {
+            return u64::MAX;
+        }
+        let waited = now.as_micros().saturating_sub(self.stalled_at.as_micros());
+        self.user_timeout.saturating_sub(waited).max(1)
     }
 
     /// Whether the user timeout is over. A peer that answers and keeps its window closed is alive (RFC 9293, 3.8.6.1).

@@ -3,7 +3,7 @@
 
 pub mod raw;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::task::{Context, Poll};
 use unikernel_net::{Config, Error, Ipv4Cidr, Read, Stack, Stream, Write};
 use unikernel_rt::{
@@ -16,8 +16,8 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 /// The address of a port of the server.
-pub fn at(port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(SERVER, port)
+pub fn at(port: u16) -> SocketAddr {
+    SocketAddr::new(SERVER.into(), port)
 }
 
 pub fn fixed(address: Ipv4Addr) -> Config {

@@ -1,0 +1,113 @@
+//! Datagrams: [`UdpSocket`].
+
+use crate::{
+    error::{JoinError, SendError},
+    stack::Shared,
+};
+use alloc::rc::Rc;
+use core::{
+    fmt,
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    task::{Context, Poll},
+};
+use unikernel_rt::{entropy, time::Instant};
+
+/// A socket for datagrams (RFC 768), on one port and all addresses of the machine. Dropping it frees the port; what was
+/// not received is lost.
+///
+/// Received datagrams wait, up to [`DATAGRAMS_MAX`](crate::limits::DATAGRAMS_MAX) and
+/// [`DATAGRAM_MEMORY_MAX`](crate::limits::DATAGRAM_MEMORY_MAX); then the newest are dropped, as any network may do. Those
+/// that came in fragments are put together; those to send must fit a packet.
+pub struct UdpSocket {
+    shared: Rc<Shared>,
+    id: u32,
+    port: u16,
+}
+
+/// What is known of a received datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// How much of it is in the buffer.
+    pub len: usize,
+    /// How long it was. More than `len`: the rest is lost.
+    pub whole_len: usize,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// To which address: the machine's, a group, or a broadcast address.
+    pub to: IpAddr,
+}
+
+impl UdpSocket {
+    pub(crate) fn new(shared: Rc<Shared>, id: u32, port: u16) -> UdpSocket {
+        UdpSocket { shared, id, port }
+    }
+
+    /// The port it receives on.
+    pub fn local_port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends a datagram; to a broadcast address or a group, too. Waits while the network port is full. Cancel safe: a
+    /// dropped future sent nothing.
+    ///
+    /// That it was sent does not say that it arrives.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub async fn send_to(&self, data: &[u8], to: SocketAddr) -> Result<(), SendError> {
+        poll_fn(|cx| self.poll_send_to(cx, data, to)).await
+    }
+
+    /// The next datagram. What does not fit the buffer is lost. Cancel safe: a dropped future took none.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> Datagram {
+        poll_fn(|cx| self.poll_recv_from(cx, buffer)).await
+    }
+
+    /// [`send_to`](Self::send_to) for futures written by hand.
+    pub fn poll_send_to(&self, cx: &mut Context<'_>, data: &[u8], to: SocketAddr) -> Poll<Result<(), SendError>> {
+        self.shared.net.borrow_mut().poll_send(self.id, data, to, cx.waker())
+    }
+
+    /// [`recv_from`](Self::recv_from) for futures written by hand.
+    pub fn poll_recv_from(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Datagram> {
+        let arrival = self.shared.net.borrow_mut().poll_recv(self.id, buffer, cx.waker());
+        arrival.map(|arrival| Datagram {
+            len: arrival.len.min(buffer.len()),
+            whole_len: arrival.len,
+            from: arrival.from,
+            to: arrival.to,
+        })
+    }
+
+    /// Receives what is sent to `group`, too, on every network port (IGMP, MLD).
+    ///
+    /// # Errors
+    ///
+    /// See [`JoinError`].
+    pub fn join(&self, group: IpAddr) -> Result<(), JoinError> {
+        if !group.is_multicast() {
+            return Err(JoinError::NotMulticast);
+        }
+        let joined = self.shared.net.borrow_mut().join(self.id, group, Instant::now(), &mut entropy::u64);
+        if joined { Ok(()) } else { Err(JoinError::TooManyGroups) }
+    }
+
+    /// Ends a [`join`](Self::join). Does nothing if there was none.
+    pub fn leave(&self, group: IpAddr) {
+        self.shared.net.borrow_mut().leave(self.id, group, Instant::now(), &mut entropy::u64);
+    }
+}
+
+impl Drop for UdpSocket {
+    fn drop(&mut self) {
+        self.shared.net.borrow_mut().unbind(self.id, Instant::now(), &mut entropy::u64);
+    }
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UdpSocket(port {})", self.port)
+    }
+}
