@@ -74,6 +74,10 @@ pub const ORPHAN_DISCARD_LEN_MAX: usize = 256 * 1024;
 /// Data not acknowledged for this long ends the connection (RFC 5482's user timeout).
 pub const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Retransmissions in a row that bring no answer, until the way to the peer is looked up anew: its packets may have come
+/// over a router that is gone.
+pub const SILENCES_MAX: u8 = 2;
+
 /// With keep-alive on, a peer silent for this many intervals is dead: three probes went unanswered.
 pub const KEEP_ALIVE_INTERVALS: u32 = 4;
 

@@ -5,7 +5,7 @@ use crate::{
     flow::{Flow, Path},
     header::Fields,
     interface::Interface,
-    limits::{BYTES_PER_TURN, DEVICE_SEGMENTS_LEN_MAX},
+    limits::{BYTES_PER_TURN, DEVICE_SEGMENTS_LEN_MAX, SILENCES_MAX},
     tcp::Outgoing,
 };
 use unikernel_rt::time::Instant;
@@ -46,7 +46,11 @@ impl Net {
             if outcome.closed {
                 return self.changed(id, now);
             }
+            if flow.tcb.silences() >= SILENCES_MAX {
+                self.find_way(id);
+            }
         }
+        let flow = &mut self.flows[id as usize];
         let interface = &mut self.interfaces[usize::from(flow.interface)];
         let mut len = 0;
         let mut pause = false;
@@ -63,6 +67,18 @@ impl Net {
             self.mark_dirty(id);
         }
         self.look_again(id);
+    }
+
+    /// The peer is silent: perhaps the way its packets came is no way to it any more.
+    #[cold]
+    fn find_way(&mut self, id: u32) {
+        let flow = &self.flows[id as usize];
+        let way = self.interfaces[usize::from(flow.interface)].route(flow.key.peer.into());
+        if let Some((_, next_hop, _)) = way {
+            let flow = &mut self.flows[id as usize];
+            flow.path = Path::Resolve(next_hop);
+            flow.path_is_trusted = false;
+        }
     }
 
     /// Makes sure that the flow is looked at when something is due.

@@ -132,7 +132,8 @@ impl Tcb {
     #[inline]
     pub(super) fn start_retransmit_timer(&mut self, now: Instant) {
         if self.backoff > 0 {
-            self.start_timer(Timer::Retransmit, self.backed_off(), now);
+            let wait = self.backed_off().min(self.patience_left(now));
+            self.start_timer(Timer::Retransmit, wait, now);
         } else if self.probes_tail() {
             let wait = (2 * self.srtt).max(PROBE_WAIT_MIN).min(self.rto);
             self.start_timer(Timer::TailProbe, wait.into(), now);

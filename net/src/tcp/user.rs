@@ -154,6 +154,11 @@ impl Tcb {
         self.plan_slow_timer(now);
     }
 
+    /// How often in a row nothing was acknowledged in time.
+    pub(crate) fn silences(&self) -> u8 {
+        self.backoff
+    }
+
     /// How long data may stay unacknowledged (RFC 5482). From the next timeout on.
     pub(crate) fn set_user_timeout(&mut self, timeout: Option<Duration>) {
         self.user_timeout = timeout.map_or(u64::MAX, micros);
