@@ -32,7 +32,6 @@ impl Interface {
         device: Box<dyn NetDevice>,
         port: &PortConfig,
         config: &Config,
-        secret: [u64; 2],
         now: Instant,
         random: &mut dyn FnMut() -> u64,
     ) -> Interface {
@@ -50,7 +49,8 @@ impl Interface {
                 Addressing6::Static { address, gateway } => V6::Static { address, gateway },
                 Addressing6::Off => V6::Off,
             },
-            ids: address::Ids::Stable(secret),
+            // A server's address should be known before it boots, and the same after.
+            ids: address::Ids::Eui64,
             uuid: None,
             hostname: config.hostname.clone(),
             dns: config.dns.clone(),

@@ -114,7 +114,6 @@ pub(crate) enum News {
 pub(crate) struct Secrets {
     pub(crate) table: [u64; 2],
     pub(crate) numbers: Numbers,
-    pub(crate) addresses: [u64; 2],
 }
 
 impl Net {
@@ -129,9 +128,7 @@ impl Net {
         let limits = Limits::new(heap_len, config.bounds);
         let ports = devices.into_iter().enumerate();
         let interfaces: Vec<Interface> = ports
-            .map(|(index, device)| {
-                Interface::new(device, &config.port(index), config, secrets.addresses, now, &mut *random)
-            })
+            .map(|(index, device)| Interface::new(device, &config.port(index), config, now, &mut *random))
             .collect();
         Net {
             patience: now + DHCP_PATIENCE,

@@ -63,7 +63,7 @@ impl Stack {
     /// The same on several network ports.
     pub fn with_ports(devices: Vec<Box<dyn NetDevice>>, config: Config) -> Stack {
         let two = || [entropy::u64(), entropy::u64()];
-        let secrets = Secrets { table: two(), numbers: Numbers { sequence: two(), cookie: two() }, addresses: two() };
+        let secrets = Secrets { table: two(), numbers: Numbers { sequence: two(), cookie: two() } };
         let net = Net::new(devices, &config, heap::stats().total, secrets, Instant::now(), &mut entropy::u64);
         let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::new() });
         unikernel_rt::spawn(drive(shared.clone()));

@@ -72,9 +72,9 @@ impl Connect for unikernel_net::Stack {
 
     async fn connect(&self, target: &Target) -> Result<unikernel_net::Stream, ConnectError> {
         let host = target.host.parse().map_err(|_| {
-            ConnectError::new(format_args!("{} is a name; this stack connects to IPv4 addresses", target.host))
+            ConnectError::new(format_args!("{} is a name; names are not looked up yet", target.host))
         })?;
-        let peer = core::net::SocketAddrV4::new(host, target.port);
+        let peer = core::net::SocketAddr::new(host, target.port);
         unikernel_net::Stack::connect(self, peer).await.map_err(ConnectError::new)
     }
 }
