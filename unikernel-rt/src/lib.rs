@@ -35,6 +35,7 @@ mod executor;
 pub mod heap;
 pub mod log;
 mod machine;
+mod modules;
 mod platform;
 pub mod sync;
 pub mod task;
@@ -56,6 +57,7 @@ pub mod future {
 pub use args::Args;
 pub use error::{Error, Result};
 pub use machine::{Acquire, Machine};
+pub use modules::Modules;
 pub use task::{JoinHandle, spawn, spawn_supervised};
 pub use unikernel_macros::{main, test};
 

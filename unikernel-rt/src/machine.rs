@@ -1,6 +1,6 @@
 //! Turns the arguments of `main` into devices: [`Acquire`]. [`Machine`] is what it draws from.
 
-use crate::{Error, Result, device::NetDevice};
+use crate::{Error, Modules, Result, device::NetDevice};
 use alloc::{boxed::Box, collections::VecDeque};
 
 /// A type that `main` can have as an argument.
@@ -19,6 +19,7 @@ pub trait Acquire: Sized {
 #[derive(Default)]
 pub struct Machine {
     nets: VecDeque<Box<dyn NetDevice>>,
+    modules: Modules,
     app_reads_args: bool,
 }
 
@@ -47,6 +48,28 @@ impl Machine {
         })
     }
 
+    /// Adds a boot module, as if the loader had passed it: a cpio archive counts as the files in it.
+    ///
+    /// # Errors
+    ///
+    /// It is an archive that is damaged.
+    pub fn add_module(&mut self, name: &str, bytes: &'static [u8]) -> Result {
+        self.modules.add(name, bytes)
+    }
+
+    /// Takes the boot module of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it was taken before.
+    pub fn take_module(&mut self, name: &str) -> Result<&'static [u8]> {
+        self.modules.take(name)
+    }
+
+    pub(crate) fn take_modules(&mut self) -> Modules {
+        core::mem::take(&mut self.modules)
+    }
+
     pub(crate) fn args_belong_to_app(&mut self) {
         self.app_reads_args = true;
     }
@@ -60,6 +83,7 @@ impl Machine {
 /// All of the machine that is left, for apps that wire their devices themselves.
 impl Acquire for Machine {
     fn acquire(machine: &mut Machine) -> Result<Machine> {
-        Ok(Machine { nets: core::mem::take(&mut machine.nets), app_reads_args: machine.app_reads_args })
+        let (nets, modules) = (core::mem::take(&mut machine.nets), machine.take_modules());
+        Ok(Machine { nets, modules, app_reads_args: machine.app_reads_args })
     }
 }

@@ -3,7 +3,7 @@
 //! Everything is mapped one to one. After [`init`] no page is both writable and executable, the first 64 KiB and
 //! the page below the stack are not mapped, and read-only data is sealed.
 
-use super::start_info::StartInfo;
+use super::start_info::{MODULES_MAX, StartInfo};
 use core::{alloc::Layout, ops::Range, ptr::NonNull};
 use linked_list_allocator::Heap;
 use spin::mutex::SpinMutex;
@@ -18,12 +18,15 @@ const LARGE_PAGE: u64 = 2 << 20;
 const HUGE_PAGE: u64 = 1 << 30;
 
 /// Never used, so never mapped: null pointers, and fields of null structures, fault.
-const LOW_END: u64 = 64 * 1024;
+pub(super) const LOW_END: u64 = 64 * 1024;
 
 /// The boot heap of the smallest machine: page tables, two virtqueues, a random number device.
 const BOOT_HEAP_MIN: u64 = 96 * 1024;
 /// What each further GiB of RAM adds to it: one page table.
 const BOOT_HEAP_PER_GIB: u64 = PAGE;
+
+/// What each boot module adds: tables of 4 KiB pages at both ends, and of 2 MiB pages where those are new.
+const BOOT_HEAP_PER_MODULE: u64 = 4 * PAGE;
 
 /// A heap smaller than this cannot hold the receive buffers and one connection.
 const HEAP_MIN: u64 = 192 * 1024;
@@ -77,6 +80,9 @@ pub(super) unsafe fn init(info: &StartInfo) -> Result<(), TooLittle> {
     unsafe { BOOT_HEAP.lock().init(boot_heap.start as *mut u8, (boot_heap.end - boot_heap.start) as usize) };
 
     let mut tables = Tables::new();
+    for module in module_pages(info) {
+        tables.map(module, Flags::NO_EXECUTE);
+    }
     for ram in info.ram() {
         let start = ram.start.max(LOW_END).next_multiple_of(PAGE);
         map_ram(&mut tables, start..ram.end / PAGE * PAGE);
@@ -97,27 +103,61 @@ pub(super) struct TooLittle {
     pub(super) needed_mib: u64,
 }
 
+/// The pages that boot modules lie in.
+fn module_pages(info: &StartInfo) -> impl Iterator<Item = Range<u64>> + '_ {
+    info.modules().map(|(module, _)| module.start / PAGE * PAGE..module.end.next_multiple_of(PAGE))
+}
+
+/// The bytes of a boot module.
+pub(super) fn module(range: Range<u64>) -> &'static [u8] {
+    // SAFETY: `init` mapped it read-only and left it out of the heap; it stays.
+    unsafe { core::slice::from_raw_parts(range.start as *const u8, (range.end - range.start) as usize) }
+}
+
 /// The piece of RAM after the image that becomes the boot heap.
 fn boot_heap(info: &StartInfo) -> Result<Range<u64>, TooLittle> {
     let total: u64 = info.ram().map(|ram| ram.end - ram.start).sum();
     let tables = (image().end - image().start).div_ceil(LARGE_PAGE) * PAGE;
-    let len = BOOT_HEAP_MIN + total / HUGE_PAGE * BOOT_HEAP_PER_GIB + tables;
-    let start = image().end;
-    let needed_mib = (start + len + HEAP_MIN).div_ceil(1 << 20) + 1;
+    let modules = module_pages(info).count() as u64 * BOOT_HEAP_PER_MODULE;
+    let len = BOOT_HEAP_MIN + total / HUGE_PAGE * BOOT_HEAP_PER_GIB + tables + modules;
+    let start = after_modules(info, image().end, len);
+    let modules_len: u64 = module_pages(info).map(|module| module.end - module.start).sum();
+    let end = start + len + HEAP_MIN + modules_len;
+    let needed_mib = end.div_ceil(1 << 20) + 1;
     let ram = info.ram().find(|ram| ram.contains(&image().start)).ok_or(TooLittle { needed_mib })?;
-    if start + len + HEAP_MIN > ram.end {
+    if end > ram.end {
         return Err(TooLittle { needed_mib });
     }
     Ok(start..start + len)
 }
 
+/// The first place from `start` on where `len` bytes lie in no boot module.
+fn after_modules(info: &StartInfo, mut start: u64, len: u64) -> u64 {
+    let in_the_way = |start: u64| module_pages(info).find(|module| module.start < start + len && start < module.end);
+    while let Some(module) = in_the_way(start) {
+        start = module.end;
+    }
+    start
+}
+
 /// RAM that nobody uses.
 fn free(info: &StartInfo, boot_heap: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let used = image().start..boot_heap.end;
+    let mut used = [(u64::MAX, u64::MAX); MODULES_MAX + 2];
+    used[0] = (image().start, boot_heap.start.min(image().end));
+    used[1] = (boot_heap.start, boot_heap.end);
+    for (used, module) in used[2..].iter_mut().zip(module_pages(info)) {
+        *used = (module.start, module.end);
+    }
+    used.sort_unstable();
     info.ram()
         .flat_map(move |ram| {
             let ram = ram.start.max(LOW_END).next_multiple_of(PAGE)..ram.end / PAGE * PAGE;
-            [ram.start..ram.end.min(used.start), ram.start.max(used.end)..ram.end]
+            let mut from = ram.start;
+            used.map(move |(start, end)| {
+                let gap = from..start.min(ram.end);
+                from = from.max(end);
+                gap
+            })
         })
         .filter(|range| range.start < range.end)
 }

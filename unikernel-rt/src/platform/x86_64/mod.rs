@@ -110,6 +110,10 @@ unsafe extern "C" fn start(start_info: u32) -> ! {
     with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed));
 
     let mut machine = Machine::new();
+    for (range, name) in info.modules() {
+        let name = core::str::from_utf8(name).unwrap_or_else(|_| refuse("the name of a boot module is not UTF-8"));
+        machine.add_module(name, memory::module(range)).unwrap_or_else(|error| entry::die(error));
+    }
     virtio::probe(&mut machine, &facts).unwrap_or_else(|error| entry::die(error));
     __unikernel_main(&mut machine);
     run()
