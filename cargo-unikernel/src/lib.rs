@@ -5,7 +5,7 @@
 //! |---|---|
 //! | which options apply? | [`package`] (Cargo.toml), [`runner`] (command line), merged in [`settings`] |
 //! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
-//! | which QEMU command is that? | [`qemu`] |
+//! | which QEMU command is that, with which files? | [`qemu`], [`module`] |
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
 //! | does its web server answer? | [`announce`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod ending;
 pub mod image;
 pub mod install;
+pub mod module;
 pub mod package;
 pub mod port;
 pub mod qemu;

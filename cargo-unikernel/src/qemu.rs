@@ -18,6 +18,8 @@ pub struct Vm<'a> {
     pub accel: Accel,
     /// The ELF file.
     pub image: &'a Path,
+    /// The archive of its boot modules.
+    pub modules: Option<&'a Path>,
     /// Boot arguments, `key=value` words.
     pub boot_arguments: &'a [String],
     /// Words of `UNIKERNEL_QEMU_ARGS`; they come last, so they win.
@@ -31,6 +33,9 @@ impl Vm<'_> {
         self.add_machine(&mut line);
         self.add_network(&mut line);
         line.words("-kernel").path(self.image.to_owned());
+        if let Some(modules) = self.modules {
+            line.words("-initrd").path(modules.to_owned());
+        }
         if !self.boot_arguments.is_empty() {
             line.words("-append").0.push(self.boot_arguments.join(" ").into());
         }

@@ -13,7 +13,7 @@ use crate::{
     accel, announce,
     console::Console,
     ending::Ending,
-    image, install, package, port, qemu,
+    image, install, module, package, port, qemu,
     settings::{Options, Settings},
     vm,
 };
@@ -87,8 +87,15 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let accel = accel::choose(arguments.options.accel, accel::kvm())?;
     let settings = Settings::merge(&origin.settings, arguments.options, is_test).map_err(anyhow::Error::msg)?;
     let extra = extra_arguments()?;
-    let vm =
-        qemu::Vm { settings: &settings, accel, image: &arguments.elf, boot_arguments: &boot_arguments, extra: &extra };
+    let modules = module::pack(&settings.modules, &arguments.elf)?;
+    let vm = qemu::Vm {
+        settings: &settings,
+        accel,
+        image: &arguments.elf,
+        modules: modules.as_deref(),
+        boot_arguments: &boot_arguments,
+        extra: &extra,
+    };
     if arguments.dry_run {
         println!("{}", qemu::shell_line(install::QEMU, &vm.arguments()));
         return Ok(0);

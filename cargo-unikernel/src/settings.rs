@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::{accel::Accel, port::Port};
+use crate::{accel::Accel, module::ModuleFile, port::Port};
 
 /// `[package.metadata.unikernel]` of the app's Cargo.toml.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -41,6 +41,10 @@ pub struct Options {
     /// `user`: a private network behind this machine; `none`: no network device.
     #[arg(long, value_name = "KIND")]
     pub net: Option<Net>,
+    /// Puts a file into the memory of the VM, where the app finds it under its name (`unikernel_rt::Modules`); repeat
+    /// for several.
+    #[arg(long = "module", value_name = "[NAME=]FILE")]
+    pub modules: Vec<ModuleFile>,
     /// Records every Ethernet frame into a pcap file.
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
@@ -63,7 +67,8 @@ impl Options {
             option("timeout", self.timeout.map(|timeout| timeout.as_secs_f64().to_string())),
         ];
         let ports = self.ports.iter().map(|port| format!("--port={port}"));
-        single.into_iter().flatten().chain(ports).collect()
+        let modules = self.modules.iter().map(|module| format!("--module={module}"));
+        single.into_iter().flatten().chain(ports).chain(modules).collect()
     }
 }
 
@@ -78,6 +83,8 @@ pub struct Settings {
     pub machine: Machine,
     /// Network device.
     pub net: Net,
+    /// Files in its memory.
+    pub modules: Vec<ModuleFile>,
     /// Where frames are recorded.
     pub pcap: Option<PathBuf>,
     /// When it is stopped.
@@ -100,6 +107,7 @@ impl Settings {
             memory: options.memory.unwrap_or(memory),
             machine: options.machine.unwrap_or(machine),
             net: options.net.unwrap_or(net),
+            modules: options.modules,
             pcap: options.pcap,
             timeout: options.timeout,
         };
@@ -228,6 +236,7 @@ mod tests {
             "--timeout=1.5",
             "--port=1:2",
             "--port=3:4",
+            "--module=key.pem=my key",
         ];
         let line: Line = clap::Parser::parse_from(["line"].iter().chain(&words));
         assert_eq!(line.options.words(), words);

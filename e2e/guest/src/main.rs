@@ -4,14 +4,15 @@
 
 extern crate alloc;
 
-use alloc::{string::String, vec, vec::Vec};
-use core::{array, hint::black_box};
+use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
+use core::{array, hint::black_box, iter};
 use unikernel_http::{Body, Bytes, Path, Router, State, get, post, serve};
 use unikernel_net::Stack;
-use unikernel_rt::log::warn;
+use unikernel_rt::{Machine, Modules, log::warn};
 
 #[unikernel_rt::main]
-async fn main(stack: Stack) -> unikernel_rt::Result {
+async fn main(modules: Modules, stack: Stack, mut machine: Machine) -> unikernel_rt::Result {
+    let site = Site { stack: stack.clone(), modules, others: other_ports(&mut machine) };
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))
         .route("/echo-whole", post(async |body: Bytes| body))
@@ -20,18 +21,36 @@ async fn main(stack: Stack) -> unikernel_rt::Result {
         .route("/stats", get(stats))
         .route("/log", get(async || warn!("asked to log the number {}", 7)))
         .route("/panic", get(panics))
-        .route("/overflow", get(async || alloc::format!("{}", deeper(0))))
+        .route("/overflow", get(async || format!("{}", deeper(0))))
+        .route("/module/{name}", get(module))
+        .route("/other-ports", get(async |State(site): State<Rc<Site>>| site.others.clone()))
         .route("/memory", get(takes_all_memory))
         .route("/exit", get(async || -> String { unikernel_rt::exit(43) }))
-        .with_state(stack.clone());
+        .with_state(Rc::new(site));
     serve(stack.listen(8080)?, router).await
 }
 
 /// More than all buffers on the way can hold, so that a slow reader is noticed.
 const BIG_LEN: usize = 8 << 20;
 
-async fn stats(State(stack): State<Stack>) -> String {
-    alloc::format!("{}", stack.stats().flows)
+/// The addresses of the network ports after the first, in their order.
+fn other_ports(machine: &mut Machine) -> String {
+    let macs = iter::from_fn(|| machine.take_net().ok()).map(|port| format!("{:02x?}", port.mac()));
+    macs.collect::<Vec<_>>().join(" ")
+}
+
+struct Site {
+    stack: Stack,
+    modules: Modules,
+    others: String,
+}
+
+async fn stats(State(site): State<Rc<Site>>) -> String {
+    format!("{}", site.stack.stats().flows)
+}
+
+async fn module(State(site): State<Rc<Site>>, Path(name): Path<String>) -> Option<Bytes> {
+    site.modules.get(&name).map(Bytes::from_static)
 }
 
 async fn panics() -> String {
