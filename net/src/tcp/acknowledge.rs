@@ -59,7 +59,7 @@ impl Tcb {
         let (acked, flight) = (span(self.snd_una, ack), self.flight());
         if self.timing && acked >= span(self.snd_una, self.timed_seq) {
             self.timing = false;
-            self.measure(now.as_micros() - self.timed_at.as_micros());
+            self.measure(now.as_micros().saturating_sub(self.timed_at.as_micros()));
         }
         self.grow_cwnd(acked, flight, now);
         self.tx.consume((acked as usize).min(self.tx.len()));

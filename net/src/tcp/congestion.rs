@@ -66,7 +66,7 @@ impl Cubic {
         if self.epoch.is_none() {
             self.start(cwnd, mss, now);
         }
-        let elapsed = self.epoch.map_or(0, |epoch| now.as_micros() - epoch.as_micros());
+        let elapsed = self.epoch.map_or(0, |epoch| now.as_micros().saturating_sub(epoch.as_micros()));
         let target = self.target(elapsed + u64::from(rtt), mss).clamp(cwnd, cwnd + cwnd / 2);
         self.estimate = self.reno(cwnd, acked, mss);
         if self.estimate > target {

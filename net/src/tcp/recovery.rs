@@ -39,7 +39,7 @@ pub(super) struct Recovery {
     resent: u32,
     /// The phase ends when this is acknowledged.
     until: u32,
-    /// The segment at `snd_una` goes out next, whatever the congestion window says.
+    /// The first gap goes out next, whatever the congestion window says.
     pub(super) urgent: bool,
     /// `snd_nxt` when something was last sent again.
     resent_at: u32,
@@ -90,11 +90,11 @@ impl Recovery {
         self.sacked.gap(later(self.resent, una), self.lost_end)
     }
 
-    /// `first..end` was sent again.
-    pub(super) fn on_resent(&mut self, first: u32, end: u32, una: u32, nxt: u32) {
+    /// Something up to `end` was sent again.
+    pub(super) fn on_resent(&mut self, end: u32, nxt: u32) {
         self.resent = later(self.resent, end);
         self.resent_at = nxt;
-        self.urgent &= first != una;
+        self.urgent = false;
     }
 }
 

@@ -39,7 +39,7 @@ impl Tcb {
         let len = len.min(room);
         let len = if len > mss { len - len % mss } else { len };
         let (outgoing, sent) = self.repeat(first, end, len, mss, options);
-        self.recovery().on_resent(first, sent, una, nxt);
+        self.recovery().on_resent(sent, nxt);
         if self.timer != Timer::Retransmit || first == una {
             self.start_retransmit_timer(now);
         }

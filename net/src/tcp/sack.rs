@@ -20,8 +20,9 @@ impl Scoreboard {
     /// Notes a block that the peer named, if that makes at most `blocks_max`. False when it is nothing new, or a lie.
     pub(super) fn insert(&mut self, block: Block, una: u32, nxt: u32, blocks_max: usize) -> bool {
         let (low, high) = (span(una, block.0), span(una, block.1));
-        // Below `una` it reports a segment that came twice (RFC 2883); above `nxt` it is made up.
-        if low >= high || high > span(una, nxt) {
+        // Below `una` it reports a segment that came twice (RFC 2883); what starts there would be acknowledged; above
+        // `nxt` it is made up.
+        if low == 0 || low >= high || high > span(una, nxt) {
             return false;
         }
         let touched = touched(&self.blocks, una, block);

@@ -106,7 +106,7 @@ impl Lone {
         let mut packets = Vec::new();
         while let Some(outgoing) = self.tcb.next_segment(1000, self.now()) {
             packets.extend(Packet::split(&self.tcb, &outgoing));
-            assert!(packets.len() < 5000, "it never stops sending");
+            assert!(packets.len() < 5000, "it never stops sending: {:?} {}", packets.last(), self.tcb.picture());
             self.watch.check(&self.tcb);
         }
         packets

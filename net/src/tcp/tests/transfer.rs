@@ -69,7 +69,7 @@ fn check(seed: u64) {
 }
 
 /// So many seeds; `TCP_SEEDS=FROM-TO` runs others.
-fn seeds() -> core::ops::Range<u64> {
+pub(super) fn seeds() -> core::ops::Range<u64> {
     let Ok(range) = std::env::var("TCP_SEEDS") else { return 0..1000 };
     let (from, to) = range.split_once('-').expect("TCP_SEEDS=FROM-TO");
     from.parse().expect("a number")..to.parse().expect("a number")
