@@ -5,7 +5,6 @@ mod boot;
 pub use crate::address::Ipv6Cidr;
 use crate::limits::{self, Bounds};
 use alloc::{string::String, vec, vec::Vec};
-use boot::List;
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -22,8 +21,8 @@ pub struct Config {
     pub dns: Vec<IpAddr>,
     /// Domains that short names are completed with, before those that the network names.
     pub search: Vec<String>,
-    /// Time servers, asked before those that the network names.
-    pub ntp: Vec<IpAddr>,
+    /// Time servers, by name or address, asked before those that the network names.
+    pub ntp: Vec<String>,
     /// The machine's name, for DHCP servers that register it.
     pub hostname: Option<String>,
     /// Bounds that do not follow from the machine's memory.
@@ -39,6 +38,13 @@ pub struct PortConfig {
     pub v4: Addressing,
     /// Its IPv6 addresses.
     pub v6: Addressing6,
+}
+
+impl PortConfig {
+    /// Whether it asks others for addresses.
+    pub(crate) fn asks(&self) -> bool {
+        self.v4 == Addressing::Dhcp || self.v6 == Addressing6::Auto
+    }
 }
 
 /// Where an IPv4 address comes from.
@@ -116,7 +122,8 @@ impl Config {
     /// | `ip6=` | `ADDR/LEN`; `auto` (the default); `off` |
     /// | `gw6=` | the router of `ip6=` |
     /// | `net1.ip=` … | the same for the second port; `net0.ip=` is `ip=` |
-    /// | `dns=`, `ntp=` | `ADDR[,ADDR…]` |
+    /// | `dns=` | `ADDR[,ADDR…]` |
+    /// | `ntp=` | `HOST[,HOST…]`, names or addresses |
     /// | `search=` | `DOMAIN[,DOMAIN…]` |
     /// | `hostname=` | the machine's name |
     /// | `net.connections=`, `net.per-source=`, `net.half-open=`, `net.window-memory=` | see [`Bounds`] |
@@ -125,12 +132,11 @@ impl Config {
     ///
     /// A value is malformed, or a router stands alone or is no other host of the network.
     pub fn from_boot_args(ports: usize) -> Result<Config> {
-        let list = |list: Option<List<IpAddr>>| list.map_or(Vec::new(), |List(items)| items);
         Ok(Config {
             ports: (0..ports.max(1)).map(boot::port).collect::<Result<_>>()?,
-            dns: list(args::take("dns")?),
-            ntp: list(args::take("ntp")?),
-            search: args::take::<List<String>>("search")?.map_or(Vec::new(), |List(items)| items),
+            dns: boot::list("dns")?,
+            ntp: boot::list("ntp")?,
+            search: boot::list("search")?,
             hostname: args::take("hostname")?,
             bounds: Bounds {
                 connections: boot::count("net.connections")?,

@@ -1,5 +1,6 @@
 //! What can go wrong, in the words of someone who uses a connection.
 
+use crate::dns::LookupError;
 use core::fmt;
 use embedded_io_async::ErrorKind;
 
@@ -77,11 +78,14 @@ pub enum ConnectError {
     NotConfigured,
     /// As many connections as allowed are open, or every outgoing port is in use.
     TooManyConnections,
+    /// The host's name has no address.
+    Name(LookupError),
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            ConnectError::Name(error) => return fmt::Display::fmt(error, f),
             ConnectError::Refused => "connection refused: nobody listens on that port",
             ConnectError::TimedOut => "the peer did not answer in time",
             ConnectError::Unreachable => "no way to that address; does it need a gateway (`gw=ADDR`, `gw6=ADDR`)?",

@@ -21,6 +21,8 @@ use unikernel_rt::{
 pub(crate) struct Interface {
     pub(crate) link: Link,
     machines: address::Interface,
+    /// Whether it asks others for addresses.
+    asks: bool,
     /// Received packets that the machines have not seen, and where what they carry is.
     aside: VecDeque<(Frame, Option<(Ip, Range<usize>)>)>,
     /// Packets that need a neighbour's Ethernet address.
@@ -55,13 +57,14 @@ impl Interface {
             hostname: config.hostname.clone(),
             dns: config.dns.clone(),
             search: config.search.clone(),
-            ntp: config.ntp.clone(),
+            // Those of the boot arguments may be names: see `Names`.
+            ntp: Vec::new(),
         };
         let mut frames = Vec::new();
         let machines =
             address::Interface::new(machines, &mut Turn { now, random, out: &mut |frame| frames.push(frame) });
         frames.into_iter().for_each(|frame| link.send(frame));
-        Interface { link, machines, aside: VecDeque::new(), unresolved: VecDeque::new() }
+        Interface { link, machines, asks: port.asks(), aside: VecDeque::new(), unresolved: VecDeque::new() }
     }
 
     /// Lets a machine have a packet in the next [`run`](Self::run). Beyond a bound it is lost, as on any full network.
@@ -78,6 +81,10 @@ impl Interface {
         } else {
             self.link.dropped += 1;
         }
+    }
+
+    pub(crate) fn asks(&self) -> bool {
+        self.asks
     }
 
     /// Whether [`run`](Self::run) has something to do now.
@@ -114,7 +121,7 @@ impl Interface {
     }
 
     #[inline]
-    fn addresses(&self) -> &Addresses {
+    pub(crate) fn addresses(&self) -> &Addresses {
         self.machines.addresses()
     }
 

@@ -54,7 +54,6 @@ mod udp;
 mod address;
 mod checksum;
 mod complaints;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the stack asks it once it has UDP"))]
 mod dns;
 mod flow;
 mod flow_map;
@@ -63,15 +62,14 @@ mod half_open;
 mod header;
 mod interface;
 mod link;
+mod names;
 #[allow(dead_code, unused_imports, reason = "parts are not used yet")]
 mod neighbor;
 mod net;
 mod numbers;
 mod packet;
-#[cfg_attr(not(test), expect(dead_code, reason = "the stack races addresses once it looks up names"))]
 mod race;
 mod siphash;
-#[cfg_attr(not(test), expect(dead_code, reason = "the stack keeps the clock once it has UDP"))]
 mod sntp;
 mod sources;
 #[allow(dead_code, unused, reason = "parts are not used yet")]

@@ -15,6 +15,7 @@ mod memory;
 mod routing;
 mod settle;
 
+pub(crate) use control::Services;
 pub(crate) use memory::Memory;
 
 use crate::{
@@ -107,7 +108,12 @@ pub(crate) enum News {
     AddressLost(IpAddr),
     Conflict(IpAddr),
     NoAddress,
-    Memory { is_low: bool, free: usize },
+    /// Routes, or servers for names and time.
+    Services,
+    Memory {
+        is_low: bool,
+        free: usize,
+    },
 }
 
 /// Secrets of this boot.

@@ -186,7 +186,7 @@ async fn hear(socket: &impl Datagrams, server: SocketAddr, cookie: u64) -> Resul
     let mut buffer = [0; PACKET_LEN];
     loop {
         let (len, from) = socket.receive_from(&mut buffer).await;
-        if from != server {
+        if (from.ip(), from.port()) != (server.ip(), server.port()) {
             continue;
         }
         match packet::read(&buffer[..len], cookie) {

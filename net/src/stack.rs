@@ -5,6 +5,7 @@ use crate::{
     error::{ConnectError, ListenError},
     limits::EPHEMERAL_PORTS,
     listener::Listener,
+    names::Names,
     net::{Net, News, Secrets},
     numbers::Numbers,
     stats::Stats,
@@ -34,13 +35,15 @@ use unikernel_rt::{
 /// [`Config::from_boot_args`] names; without them it asks DHCP servers and routers.
 #[derive(Clone)]
 pub struct Stack {
-    shared: Rc<Shared>,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) names: Names,
 }
 
 /// What handles and the stack's task share.
 pub(crate) struct Shared {
     pub(crate) net: RefCell<Net>,
-    configured: Notify,
+    /// Something about the machine's addresses changed.
+    pub(crate) configured: Notify,
 }
 
 impl Acquire for Stack {
@@ -66,8 +69,9 @@ impl Stack {
         let secrets = Secrets { table: two(), numbers: Numbers { sequence: two(), cookie: two() } };
         let net = Net::new(devices, &config, heap::stats().total, secrets, Instant::now(), &mut entropy::u64);
         let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::new() });
-        unikernel_rt::spawn(drive(shared.clone()));
-        Stack { shared }
+        let names = Names::start(&shared, &config.ntp);
+        unikernel_rt::spawn(drive(shared.clone(), names.clone()));
+        Stack { shared, names }
     }
 
     /// Begins to accept connections to `port`, on whatever addresses the machine has or gets. Port 0 takes a
@@ -94,10 +98,7 @@ impl Stack {
     ///
     /// See [`ConnectError`].
     pub async fn connect(&self, peer: SocketAddr) -> Result<Stream, ConnectError> {
-        let id = self.shared.net.borrow_mut().connect(peer, entropy::u64, Instant::now())?;
-        let handle = Handle::new(self.shared.clone(), id);
-        poll_fn(|cx| self.shared.net.borrow_mut().poll_connect(id, cx.waker())).await?;
-        Ok(Stream::new(handle))
+        connect(&self.shared, peer).await
     }
 
     /// A socket for datagrams on `port`; 0 takes a random free one ([`UdpSocket::local_port`] tells).
@@ -106,8 +107,7 @@ impl Stack {
     ///
     /// There is a socket on that port, or the port belongs to DHCP.
     pub fn udp(&self, port: u16) -> Result<UdpSocket, ListenError> {
-        let (id, port) = self.shared.net.borrow_mut().bind(port, entropy::u64)?;
-        Ok(UdpSocket::new(self.shared.clone(), id, port))
+        bind(&self.shared, port)
     }
 
     /// Waits until the machine has an address that others know. Nothing needs it to listen. Cancel safe.
@@ -128,14 +128,28 @@ impl Stack {
     }
 }
 
+/// See [`Stack::connect`].
+pub(crate) async fn connect(shared: &Rc<Shared>, peer: SocketAddr) -> Result<Stream, ConnectError> {
+    let id = shared.net.borrow_mut().connect(peer, entropy::u64, Instant::now())?;
+    let handle = Handle::new(shared.clone(), id);
+    poll_fn(|cx| shared.net.borrow_mut().poll_connect(id, cx.waker())).await?;
+    Ok(Stream::new(handle))
+}
+
+/// See [`Stack::udp`].
+pub(crate) fn bind(shared: &Rc<Shared>, port: u16) -> Result<UdpSocket, ListenError> {
+    let (id, port) = shared.net.borrow_mut().bind(port, entropy::u64)?;
+    Ok(UdpSocket::new(shared.clone(), id, port))
+}
+
 /// The stack's task.
-async fn drive(shared: Rc<Shared>) {
+async fn drive(shared: Rc<Shared>, names: Names) {
     let mut alarm = Alarm { sleep: pin!(sleep_until(Instant::FOREVER)), armed: Instant::FOREVER, started: false };
-    poll_fn(|cx| turn(&shared, &mut alarm, cx)).await
+    poll_fn(|cx| turn(&shared, &names, &mut alarm, cx)).await
 }
 
 /// Turns until there is nothing to do, with a pause for the other tasks after each.
-fn turn(shared: &Shared, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<()> {
+fn turn(shared: &Shared, names: &Names, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<()> {
     let now = Instant::now();
     let mut net = shared.net.borrow_mut();
     net.stay_awake();
@@ -144,6 +158,7 @@ fn turn(shared: &Shared, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<()
     let more = net.turn(now, &mut entropy::u64);
     while let Some(news) = net.news() {
         tell(&news);
+        names.configure(&net);
         shared.configured.notify_all();
     }
     // Reading `more` first: there is no need to arm the interrupt when the next turn comes anyway.
@@ -160,6 +175,7 @@ fn tell(news: &News) {
         News::Address(address) => info!("network: address {}", Text(address)),
         News::AddressLost(address) => warn!("network: address {} is gone, and connections with it", Text(address)),
         News::Conflict(address) => warn!("network: another machine has the address {}; it is not used", Text(address)),
+        News::Services => {}
         News::NoAddress => {
             warn!(
                 "network: no DHCP server and no router answers; still asking. Give a static address with ip=ADDR/LEN or ip6=ADDR/LEN"

@@ -74,6 +74,11 @@ fn take<T: FromStr<Err: Display>>(index: usize, key: &'static str) -> Result<Opt
     Ok(long.or(short))
 }
 
+/// Values with commas between; none when the argument is absent.
+pub(super) fn list<T: FromStr>(key: &'static str) -> Result<Vec<T>> {
+    Ok(args::take::<List<T>>(key)?.map_or(Vec::new(), |List(items)| items))
+}
+
 enum Arg4 {
     Dhcp,
     Off,
@@ -131,8 +136,7 @@ impl<A: FromStr> FromStr for Host<A> {
     }
 }
 
-/// Values with commas between.
-pub(super) struct List<T>(pub(super) Vec<T>);
+struct List<T>(Vec<T>);
 
 impl<T: FromStr> FromStr for List<T> {
     type Err = &'static str;

@@ -7,6 +7,8 @@ use core::fmt;
 pub enum LookupError {
     /// The text is no host's name.
     NotAName,
+    /// The machine has no address yet; wait for [`Stack::configured`](crate::Stack::configured).
+    NotConfigured,
     /// No DNS server is known.
     NoServer,
     /// There is no such name.
@@ -29,6 +31,7 @@ impl fmt::Display for LookupError {
             LookupError::NotAName => {
                 "not the name of a host: labels of 1 to 63 letters, digits, `-` and `_`, joined by dots; write others as xn--…"
             }
+            LookupError::NotConfigured => "this machine has no address yet; await `Stack::configured` first",
             LookupError::NoServer => "no DNS server is known; name one with `dns=ADDR`",
             LookupError::NoSuchName => "there is no such name; check its spelling and the search domain",
             LookupError::NoAddress => "the name exists, but has no address of a family that this machine uses",

@@ -71,7 +71,7 @@ async fn hear(socket: &impl Datagrams, server: SocketAddr, id: u16, question: &Q
     let mut misfits = 0;
     loop {
         let (len, from) = socket.receive_from(&mut buffer).await;
-        if from != server {
+        if (from.ip(), from.port()) != (server.ip(), server.port()) {
             continue;
         }
         match Answer::read(&buffer[..len], id, question) {

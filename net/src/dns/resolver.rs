@@ -95,6 +95,9 @@ impl<N: Network> Resolver<N> {
             return Ok(vec![address]);
         }
         let name = Name::parse(host).ok_or(LookupError::NotAName)?;
+        if !families.v4 && !families.v6 {
+            return Err(LookupError::NotConfigured);
+        }
         match special(&name) {
             Some(Local::NoName) => return Err(LookupError::NoSuchName),
             Some(Local::Addresses(both)) => return some(both.into_iter().flatten(), families),

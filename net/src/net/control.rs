@@ -6,6 +6,7 @@ use crate::{
     error::Error,
     flow::{Path, Stage},
     flow_map::{Address, FlowKey, Slot},
+    interface::Interface,
     net::News,
     packet::{
         Datagram, ETHERNET_HEADER_LEN, IPV4_HEADER_LEN, IPV6_HEADER_LEN, Ip, PROTOCOL_ICMP, PROTOCOL_ICMPV6,
@@ -13,13 +14,21 @@ use crate::{
     },
     tcp::State,
 };
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::net::IpAddr;
 use unikernel_rt::{device::Frame, time::Instant};
 
 /// What every host must be able to send (RFC 791; RFC 8200, 5): less is not believed.
 const MTU_MIN4: usize = 576;
 const MTU_MIN6: usize = 1280;
+
+/// What servers and boot arguments say about names and time.
+#[derive(Default)]
+pub(crate) struct Services {
+    pub(crate) dns: Vec<IpAddr>,
+    pub(crate) search: Vec<String>,
+    pub(crate) ntp: Vec<IpAddr>,
+}
 
 impl Net {
     pub(super) fn arp(&mut self, index: usize, frame: &Frame, now: Instant) {
@@ -109,6 +118,22 @@ impl Net {
         }
     }
 
+    /// What all ports were told, the first port first.
+    pub(crate) fn services(&self) -> Services {
+        let mut services = Services::default();
+        for addresses in self.interfaces.iter().map(Interface::addresses) {
+            services.dns.extend(&addresses.dns);
+            services.search.extend(addresses.search.iter().cloned());
+            services.ntp.extend(&addresses.ntp);
+        }
+        services
+    }
+
+    /// Whether addresses may still come by themselves.
+    pub(crate) fn asks_for_addresses(&self) -> bool {
+        self.interfaces.iter().any(Interface::asks)
+    }
+
     fn happened(&mut self, index: usize, event: Event) {
         match event {
             Event::Gained(address) => self.news.push_back(News::Address(address)),
@@ -117,7 +142,8 @@ impl Net {
                 self.news.push_back(News::AddressLost(address));
             }
             Event::Conflict(address) => self.news.push_back(News::Conflict(address)),
-            Event::LeaseEnded(_) | Event::Changed => {}
+            Event::Changed => self.news.push_back(News::Services),
+            Event::LeaseEnded(_) => {}
             Event::Absent(neighbor) => self.nobody_there(index, neighbor),
         }
     }
