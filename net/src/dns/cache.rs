@@ -4,7 +4,7 @@ use super::{
     limits::{CACHE_ENTRIES_MAX, CACHE_LEN_MAX, NEGATIVE_TTL_MAX, TTL_MAX, TTL_MIN},
     message::Question,
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use unikernel_rt::time::{Duration, Instant};
 
@@ -17,21 +17,26 @@ pub(crate) enum Known {
 }
 
 /// Answers, bounded in number and memory; those that end first go first.
+///
+/// A sorted list: with so few entries, moving them costs little, and a tree would be 10 KB of code.
 #[derive(Default)]
 pub(crate) struct Cache {
-    entries: BTreeMap<Question, Entry>,
+    /// By question.
+    entries: Vec<Entry>,
     /// What the entries take, by [`cost`].
     len: usize,
 }
 
 struct Entry {
+    question: Question,
     known: Known,
     ends: Instant,
 }
 
 impl Cache {
     pub(crate) fn get(&self, question: &Question, now: Instant) -> Option<&Known> {
-        self.entries.get(question).filter(|entry| entry.ends > now).map(|entry| &entry.known)
+        let entry = self.place(question).ok().map(|place| &self.entries[place])?;
+        (entry.ends > now).then_some(&entry.known)
     }
 
     /// Remembers an answer whose time to live is `ttl` seconds; an absence without one is not remembered.
@@ -39,9 +44,12 @@ impl Cache {
         let Some(ttl) = ttl else { return };
         let longest = if matches!(known, Known::Addresses(_)) { TTL_MAX } else { NEGATIVE_TTL_MAX };
         let ends = now + Duration::from_secs(ttl.into()).clamp(TTL_MIN, longest);
-        self.remove(&question);
-        self.len += cost(&question, &known);
-        self.entries.insert(question, Entry { known, ends });
+        let entry = Entry { question, known, ends };
+        self.len += cost(&entry);
+        match self.place(&entry.question) {
+            Ok(place) => self.len -= cost(&core::mem::replace(&mut self.entries[place], entry)),
+            Err(place) => self.entries.insert(place, entry),
+        }
         while self.entries.len() > CACHE_ENTRIES_MAX || self.len > CACHE_LEN_MAX {
             self.evict();
         }
@@ -51,25 +59,23 @@ impl Cache {
         *self = Cache::default();
     }
 
-    /// Looks at all entries, which are few, and only when the cache is full.
-    fn evict(&mut self) {
-        let first = self.entries.iter().min_by_key(|(_, entry)| entry.ends).map(|(question, _)| question.clone());
-        if let Some(question) = first {
-            self.remove(&question);
-        }
+    /// Where the entry is, or would be.
+    fn place(&self, question: &Question) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.question.cmp(question))
     }
 
-    fn remove(&mut self, question: &Question) {
-        if let Some(entry) = self.entries.remove(question) {
-            self.len -= cost(question, &entry.known);
+    fn evict(&mut self) {
+        let first = self.entries.iter().enumerate().min_by_key(|(_, entry)| entry.ends);
+        if let Some(place) = first.map(|(place, _)| place) {
+            self.len -= cost(&self.entries.remove(place));
         }
     }
 }
 
 /// Bytes that an entry takes.
-fn cost(question: &Question, known: &Known) -> usize {
-    let addresses = if let Known::Addresses(addresses) = known { addresses.capacity() } else { 0 };
-    size_of::<(Question, Entry)>() + question.name.wire().len() + addresses * size_of::<IpAddr>()
+fn cost(entry: &Entry) -> usize {
+    let addresses = if let Known::Addresses(addresses) = &entry.known { addresses.capacity() } else { 0 };
+    size_of::<Entry>() + entry.question.name.wire().len() + addresses * size_of::<IpAddr>()
 }
 
 #[cfg(test)]
@@ -119,7 +125,7 @@ mod tests {
             assert!(cache.entries.len() <= CACHE_ENTRIES_MAX && cache.len <= CACHE_LEN_MAX);
         }
         assert_eq!(cache.entries.len(), CACHE_ENTRIES_MAX);
-        let left = |ends: u64| cache.entries.values().filter(|entry| entry.ends == at(ends)).count();
+        let left = |ends: u64| cache.entries.iter().filter(|entry| entry.ends == at(ends)).count();
         // 200 different times, about 5 names each: the upper half stays, but for the last put.
         assert!(left(10 + 30) <= 1 && left(10 + 199) == 5, "{} {}", left(40), left(209));
     }
@@ -131,7 +137,7 @@ mod tests {
             cache.put(question(&format!("n{index}")), addresses(32), Some(60), at(0));
             assert!(cache.len <= CACHE_LEN_MAX, "{}", cache.len);
         }
-        let sum: usize = cache.entries.iter().map(|(question, entry)| cost(question, &entry.known)).sum();
+        let sum: usize = cache.entries.iter().map(cost).sum();
         assert_eq!(cache.len, sum);
         assert!(cache.entries.len() > 50 && cache.entries.len() < CACHE_ENTRIES_MAX);
         cache.put(question("n1"), Known::NoName, Some(60), at(0));

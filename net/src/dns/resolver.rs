@@ -12,7 +12,7 @@ use super::{
     settings::{Local, Settings, literal, special},
 };
 use crate::race;
-use alloc::{collections::BTreeMap, rc::Rc, vec, vec::Vec};
+use alloc::{rc::Rc, vec, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
     net::{IpAddr, SocketAddr},
@@ -49,7 +49,7 @@ struct Shared<N> {
     settings: RefCell<Rc<Settings>>,
     cache: RefCell<Cache>,
     /// The questions that are being asked.
-    open: RefCell<BTreeMap<Question, Rc<Pending>>>,
+    open: RefCell<Vec<(Question, Rc<Pending>)>>,
     turns: Semaphore,
     /// The server that answered last goes first.
     preferred: Cell<Option<SocketAddr>>,
@@ -156,19 +156,19 @@ impl<N: Network> Resolver<N> {
     /// The question under way; a task of its own asks it, so that it ends whoever waits.
     fn pending(&self, question: Question) -> Rc<Pending> {
         let mut open = self.0.open.borrow_mut();
-        let entry = open.entry(question.clone());
-        let new = matches!(entry, alloc::collections::btree_map::Entry::Vacant(_));
-        let pending = entry.or_default().clone();
-        if new {
-            let (resolver, pending) = (self.clone(), pending.clone());
-            unikernel_rt::spawn(async move {
-                let answer = resolver.0.resolve(&question);
-                let result = timeout(QUESTION_TIME_MAX, answer).await.unwrap_or(Err(LookupError::NoAnswer));
-                resolver.0.open.borrow_mut().remove(&question);
-                pending.result.replace(Some(result));
-                pending.done.notify_all();
-            });
+        if let Some((_, pending)) = open.iter().find(|(asked, _)| *asked == question) {
+            return pending.clone();
         }
+        let pending: Rc<Pending> = Rc::default();
+        open.push((question.clone(), pending.clone()));
+        let (resolver, answered) = (self.clone(), pending.clone());
+        unikernel_rt::spawn(async move {
+            let answer = resolver.0.resolve(&question);
+            let result = timeout(QUESTION_TIME_MAX, answer).await.unwrap_or(Err(LookupError::NoAnswer));
+            resolver.0.open.borrow_mut().retain(|(asked, _)| *asked != question);
+            answered.result.replace(Some(result));
+            answered.done.notify_all();
+        });
         pending
     }
 }
@@ -208,7 +208,9 @@ impl<N: Network> Shared<N> {
     /// Asks one server after the other, round after round; those that refuse are not asked again.
     async fn ask_servers(&self, servers: &[SocketAddr], question: &Question) -> Result<Answer, LookupError> {
         let mut left = servers.to_vec();
-        left.sort_by_key(|server| self.preferred.get() != Some(*server));
+        if let Some(place) = left.iter().position(|server| self.preferred.get() == Some(*server)) {
+            left[..=place].rotate_right(1);
+        }
         let mut failure = LookupError::NoAnswer;
         for patience in ROUND_TIMES {
             for server in left.clone() {

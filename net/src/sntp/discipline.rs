@@ -52,7 +52,7 @@ pub(crate) enum Correction {
 
 /// The state of one clock that follows a server.
 pub(crate) struct Discipline {
-    /// Measurements that come quickly, one after the other; `None` while the clock is followed.
+    /// Measurements that come quickly, one after the other, by offset; `None` while the clock is followed.
     burst: Option<Vec<Sample>>,
     burst_len: usize,
     /// The last ways' delays.
@@ -87,7 +87,8 @@ impl Discipline {
         self.failures = 0;
         match &mut self.burst {
             Some(burst) => {
-                burst.push(sample);
+                let place = burst.partition_point(|other| other.offset < sample.offset);
+                burst.insert(place, sample);
                 self.end_burst()
             }
             None => self.follow(sample),
@@ -146,9 +147,8 @@ impl Discipline {
     }
 }
 
-/// The measurement with the shortest way, of those that agree with the middle one.
-fn best(mut samples: Vec<Sample>) -> Option<Sample> {
-    samples.sort_by_key(|sample| sample.offset);
+/// Of measurements by offset, the one with the shortest way among those that agree with the middle one.
+fn best(samples: Vec<Sample>) -> Option<Sample> {
     let middle = samples.get(samples.len() / 2)?.offset;
     // A way that is slow in one direction only falsifies the offset by half of it.
     let agrees = |sample: &Sample| sample.offset.abs_diff(middle) <= STEP_MICROS + sample.delay / 2;
