@@ -10,7 +10,7 @@ mod answer;
 mod cache;
 mod error;
 mod exchange;
-pub(crate) mod limits;
+pub mod limits;
 mod message;
 mod name;
 mod network;

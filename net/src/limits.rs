@@ -60,7 +60,7 @@ pub const BACKLOG: usize = 1024;
 /// How long a lookup waits for the machine to have an address and to know a DNS server, where others tell it.
 pub const CONFIGURE_TIME_MAX: Duration = Duration::from_secs(10);
 
-pub use crate::race::ATTEMPT_DELAY;
+pub use crate::{dns::limits as dns, race::ATTEMPT_DELAY, sntp::limits as sntp};
 
 /// How long `connect` waits for an answer: five SYNs (after 0, 1, 3, 7 and 15 s).
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);

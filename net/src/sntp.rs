@@ -5,7 +5,7 @@
 //! large one steps it when several agree. The monotonic clock is never touched.
 
 mod discipline;
-mod limits;
+pub mod limits;
 mod packet;
 #[cfg(test)]
 mod tests;
