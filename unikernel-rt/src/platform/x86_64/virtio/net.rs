@@ -86,7 +86,7 @@ impl<T: Transport> VirtioNet<T> {
             broken: false,
         };
         device.transmit.interrupt(false);
-        if !(0..receive_count).all(|_| device.refill()) {
+        if device.refill_many(receive_count) < receive_count {
             return Err(problem("there is no memory for its receive buffers; give the machine more with -m".into()));
         }
         device.flush();
@@ -94,7 +94,7 @@ impl<T: Transport> VirtioNet<T> {
     }
 
     /// Gives the device one more receive buffer. False when there is no memory for it.
-    #[inline]
+    #[inline(always)]
     fn refill(&mut self) -> bool {
         let Some(mut frame) = Frame::try_with_capacity(self.receive_len) else { return false };
         // All there is: a part of a packet may fill it.
@@ -105,7 +105,7 @@ impl<T: Transport> VirtioNet<T> {
     }
 
     /// The next packet, with its parts, if one is there.
-    #[inline]
+    #[inline(always)]
     fn next_packet(&mut self) -> Result<Option<Frame>, Lie> {
         let Some((mut frame, len)) = self.receive.pop()? else { return Ok(None) };
         frame.resize(len.checked_sub(self.header_len).ok_or(Lie)?);
@@ -138,25 +138,28 @@ impl<T: Transport> VirtioNet<T> {
 
     /// Gives the device as many buffers as `frame` has. Where memory is short, those of the frame itself: it is lost,
     /// but the next one is not.
-    #[inline]
+    #[inline(always)]
     fn replace(&mut self, frame: Frame) -> Option<Frame> {
         let parts = 1 + frame.rest().len();
-        match (0..parts).position(|_| !self.refill()) {
-            None => Some(frame),
-            Some(done) => {
-                self.drop_packet(frame, parts - done);
-                None
-            }
+        let done = if parts == 1 { usize::from(self.refill()) } else { self.refill_many(parts) };
+        if done == parts {
+            return Some(frame);
         }
+        self.drop_packet(frame, parts - done);
+        None
+    }
+
+    /// Gives the device up to `count` more receive buffers, as many as memory allows. Returns how many.
+    #[cold]
+    fn refill_many(&mut self, count: usize) -> usize {
+        (0..count).take_while(|_| self.refill()).count()
     }
 
     #[cold]
     fn drop_packet(&mut self, frame: Frame, missing: usize) {
         // Its buffers go to the pool, from where they come back.
         drop(frame);
-        for _ in 0..missing {
-            let _ = self.refill();
-        }
+        self.refill_many(missing);
         if !core::mem::replace(&mut self.starved, true) {
             crate::log::warn!(
                 "out of memory: packets are dropped on receipt; give the machine more with -m, or lower its limits"
