@@ -1,7 +1,7 @@
 //! Devices as the rest of the system sees them: traits that virtio drivers and simulated parts both implement.
 
 mod frame;
-mod pool;
+pub(crate) mod pool;
 
 #[cfg(target_os = "none")]
 pub(crate) use frame::HEADROOM;

@@ -1,7 +1,6 @@
 //! An Ethernet frame in memory that drivers and stack hand to each other.
 
 use super::pool;
-use crate::platform::with_core;
 use alloc::{
     alloc::{Layout, handle_alloc_error},
     boxed::Box,
@@ -73,14 +72,22 @@ impl Frame {
     /// The same; `None` where there is no memory for it.
     #[inline]
     pub fn try_with_capacity(capacity: usize) -> Option<Frame> {
-        let len = pool::buffer_len(capacity + HEADROOM);
-        let pooled = with_core(|core| core.frames.borrow_mut().take(len));
-        let buffer = match pooled {
-            Some(buffer) => buffer,
-            None => allocate(len)?,
-        };
-        let start = HEADROOM as u16;
-        Some(Frame { buffer, len: 0, start, checksum: Checksum::Plain, segmentation: None, rest: None })
+        Some(Frame::in_buffer(pool::take(capacity + HEADROOM)?, HEADROOM, 0))
+    }
+
+    /// The frame in `buffer` that begins at `start`.
+    #[inline]
+    pub(crate) fn in_buffer(buffer: Box<[u8]>, start: usize, len: usize) -> Frame {
+        debug_assert!(start + len <= buffer.len());
+        let (len, start) = (len as u32, start as u16);
+        Frame { buffer, len, start, checksum: Checksum::Plain, segmentation: None, rest: None }
+    }
+
+    /// Its buffer, of which the device may have more to say than the frame.
+    #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for drivers, which the workstation has none of"))]
+    #[inline]
+    pub(crate) fn into_buffer(mut self) -> Box<[u8]> {
+        core::mem::take(&mut self.buffer)
     }
 
     /// A frame with these bytes.
@@ -154,14 +161,6 @@ impl Frame {
         (&mut self.buffer, end)
     }
 
-    /// Moves its start into the headroom: a device has no header of its own before the later parts of a packet.
-    #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for drivers, which the workstation has none of"))]
-    #[inline]
-    pub(crate) fn grow_front(&mut self, len: usize) {
-        self.start -= len as u16;
-        self.len += len as u32;
-    }
-
     /// The same once more, in buffers of its own.
     #[cfg(not(target_os = "none"))]
     pub(crate) fn duplicate(&self) -> Frame {
@@ -171,15 +170,6 @@ impl Frame {
         self.rest().iter().for_each(|part| copy.append(part.duplicate()));
         copy
     }
-}
-
-/// A buffer of zeros.
-#[cold]
-fn allocate(len: usize) -> Option<Box<[u8]>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(len).ok()?;
-    buffer.resize(len, 0);
-    Some(buffer.into_boxed_slice())
 }
 
 #[cold]
@@ -215,14 +205,27 @@ impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
         let buffer = core::mem::take(&mut self.buffer);
-        let surplus = with_core(|core| core.frames.borrow_mut().put(buffer));
-        drop(surplus);
+        if !buffer.is_empty() {
+            pool::put(buffer);
+        }
+        if let Some(rest) = self.rest.take() {
+            drop_rest(rest);
+        }
     }
+}
+
+/// Few frames have more parts, so the code is not where all frames pass.
+#[cold]
+#[inline(never)]
+#[expect(clippy::box_collection, reason = "it is what a frame has")]
+fn drop_rest(rest: Box<Vec<Frame>>) {
+    drop(rest);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::with_core;
 
     /// It moves by value through queues and rings: five words.
     #[test]

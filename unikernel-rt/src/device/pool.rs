@@ -2,52 +2,83 @@
 //! more.
 
 use super::frame::HEADROOM;
+use crate::platform::with_core;
 use alloc::{boxed::Box, vec::Vec};
 
 /// The longest frame there is, before it is cut into segments or after it was merged: an IPv6 packet without extension
 /// for jumbograms (RFC 8200, 3), an Ethernet header and a VLAN tag.
 pub(crate) const PACKET_LEN_MAX: usize = 65_535 + 40 + 18;
 
-/// Sizes in bytes, headroom included, and how many of each are kept. Other sizes go back to the heap.
+/// Sizes in bytes, headroom included, and how many of each are kept (of the first in steps of [`SMALL_STEP`]). Other
+/// sizes go back to the heap.
 ///
 /// An ordinary frame (more than a full receive and a full transmit queue), a page, a quarter of the largest packet
 /// and the largest packet (a window of 1 MiB in flight).
 const CLASSES: [(usize, usize); 4] =
     [(1536, 512), (4096, 64), (16 * 1024, 16), ((PACKET_LEN_MAX + HEADROOM).next_multiple_of(64), 16)];
 
+/// Nearly every buffer is of the first class, and its code is the one that counts.
+const SMALL: usize = CLASSES[0].0;
+/// The list of small buffers becomes longer by so many places at a time.
+const SMALL_STEP: usize = 64;
+
 /// The buffers of one core that wait.
 #[derive(Default)]
 pub(crate) struct FramePool([Vec<Box<[u8]>>; CLASSES.len()]);
 
-/// The size of the smallest buffer of a class with room for `len` bytes; `len` itself when it is beyond all classes.
+/// A buffer with room for `len` bytes, headroom included. `None` where there is no memory for it.
 #[inline]
-pub(super) fn buffer_len(len: usize) -> usize {
-    CLASSES.iter().map(|(size, _)| *size).find(|size| len <= *size).unwrap_or(len)
+pub(crate) fn take(len: usize) -> Option<Box<[u8]>> {
+    with_core(|core| core.frames.borrow_mut().take(len)).or_else(|| allocate(len))
 }
 
+/// Keeps a buffer for later, or gives it back to the heap.
 #[inline]
-fn class(len: usize) -> Option<usize> {
-    CLASSES.iter().position(|(size, _)| len == *size)
+pub(crate) fn put(buffer: Box<[u8]>) {
+    with_core(|core| core.frames.borrow_mut().put(buffer));
+}
+
+/// A buffer of zeros.
+#[cold]
+fn allocate(len: usize) -> Option<Box<[u8]>> {
+    let len = CLASSES.iter().map(|(size, _)| *size).find(|size| len <= *size).unwrap_or(len);
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).ok()?;
+    buffer.resize(len, 0);
+    Some(buffer.into_boxed_slice())
 }
 
 impl FramePool {
-    /// A buffer of exactly this size.
     #[inline]
-    pub(super) fn take(&mut self, len: usize) -> Option<Box<[u8]>> {
-        self.0[class(len)?].pop()
+    fn take(&mut self, len: usize) -> Option<Box<[u8]>> {
+        if len <= SMALL { self.0[0].pop() } else { self.take_large(len) }
     }
 
-    /// Keeps a buffer for later. Hands it back when there are enough.
+    #[cold]
+    fn take_large(&mut self, len: usize) -> Option<Box<[u8]>> {
+        let class = CLASSES.iter().position(|(size, _)| len <= *size)?;
+        self.0[class].pop()
+    }
+
     #[inline]
-    pub(super) fn put(&mut self, buffer: Box<[u8]>) -> Option<Box<[u8]>> {
-        let Some(class) = class(buffer.len()) else { return Some(buffer) };
+    fn put(&mut self, buffer: Box<[u8]>) {
+        let small = &mut self.0[0];
+        if buffer.len() == SMALL && small.len() < small.capacity() {
+            small.push(buffer);
+        } else {
+            self.put_slowly(buffer);
+        }
+    }
+
+    #[cold]
+    fn put_slowly(&mut self, buffer: Box<[u8]>) {
+        let class = CLASSES.iter().position(|(size, _)| buffer.len() == *size);
+        let Some(class) = class.filter(|class| self.0[*class].len() < CLASSES[*class].1) else { return };
         let waiting = &mut self.0[class];
         // Where memory for the list is short, the buffer itself is what the heap needs.
-        if waiting.len() == CLASSES[class].1 || waiting.try_reserve(1).is_err() {
-            return Some(buffer);
+        if waiting.try_reserve_exact(if class == 0 { SMALL_STEP } else { 1 }).is_ok() {
+            waiting.push(buffer);
         }
-        waiting.push(buffer);
-        None
     }
 
     /// Bytes in it.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Result,
-    device::{Frame, NetDevice, Offloads, PACKET_LEN_MAX},
+    device::{Frame, HEADROOM, NetDevice, Offloads, PACKET_LEN_MAX, pool},
 };
 use alloc::format;
 use core::task::{Context, Poll};
@@ -96,24 +96,24 @@ impl<T: Transport> VirtioNet<T> {
     /// Gives the device one more receive buffer. False when there is no memory for it.
     #[inline(always)]
     fn refill(&mut self) -> bool {
-        let Some(mut frame) = Frame::try_with_capacity(self.receive_len) else { return false };
-        // All there is: a part of a packet may fill it.
-        frame.resize(frame.capacity());
-        // A full queue has enough buffers.
-        let _ = self.receive.push(frame);
+        let Some(buffer) = pool::take(HEADROOM + self.receive_len) else { return false };
+        // All there is: a part of a packet may fill it. A full queue has enough buffers.
+        let end = buffer.len();
+        self.receive.push(buffer, end);
         true
     }
 
     /// The next packet, with its parts, if one is there.
     #[inline(always)]
     fn next_packet(&mut self) -> Result<Option<Frame>, Lie> {
-        let Some((mut frame, len)) = self.receive.pop()? else { return Ok(None) };
-        frame.resize(len.checked_sub(self.header_len).ok_or(Lie)?);
-        if self.merges {
-            let buffers = header::buffers(&mut frame);
-            if buffers != 1 {
-                self.gather(&mut frame, buffers)?;
-            }
+        let Some((buffer, len)) = self.receive.pop()? else { return Ok(None) };
+        let len = len.checked_sub(self.header_len).ok_or(Lie)?;
+        let (checksum, segmentation) = header::read(&buffer, self.header_len);
+        let buffers = if self.merges { header::buffers(&buffer) } else { 1 };
+        let mut frame = Frame::in_buffer(buffer, HEADROOM, len);
+        (frame.checksum, frame.segmentation) = (checksum, segmentation);
+        if buffers != 1 {
+            self.gather(&mut frame, buffers)?;
         }
         Ok(Some(frame))
     }
@@ -124,14 +124,13 @@ impl<T: Transport> VirtioNet<T> {
     fn gather(&mut self, frame: &mut Frame, buffers: u16) -> Result<(), Lie> {
         let mut total_len = frame.len();
         for _ in 0..buffers.checked_sub(1).ok_or(Lie)? {
-            let (mut part, len) = self.receive.pop()?.ok_or(Lie)?;
-            part.grow_front(self.header_len);
-            part.resize(len);
+            let (buffer, len) = self.receive.pop()?.ok_or(Lie)?;
             total_len += len;
             if total_len > PACKET_LEN_MAX {
                 return Err(Lie);
             }
-            frame.append(part);
+            // The device has no header of its own before the later parts.
+            frame.append(Frame::in_buffer(buffer, HEADROOM - self.header_len, len));
         }
         Ok(())
     }
@@ -172,7 +171,7 @@ impl<T: Transport> VirtioNet<T> {
     fn reclaim(&mut self) {
         loop {
             match self.transmit.pop() {
-                Ok(Some(sent)) => drop(sent),
+                Ok(Some((sent, _))) => pool::put(sent),
                 Ok(None) => return,
                 Err(Lie) => return self.give_up(),
             }
@@ -214,13 +213,11 @@ impl<T: Transport> NetDevice for VirtioNet<T> {
     fn receive(&mut self) -> Option<Frame> {
         while !self.broken {
             match self.next_packet() {
-                Ok(Some(mut frame)) => {
+                Ok(Some(frame)) => {
                     self.arm(false);
-                    let header::Received { checksum, segmentation } = header::read(&mut frame, self.header_len);
-                    (frame.checksum, frame.segmentation) = (checksum, segmentation);
-                    match self.replace(frame) {
-                        Some(frame) => return Some(frame),
-                        None => continue,
+                    let frame = self.replace(frame);
+                    if frame.is_some() {
+                        return frame;
                     }
                 }
                 Ok(None) => return None,
@@ -238,15 +235,18 @@ impl<T: Transport> NetDevice for VirtioNet<T> {
             // Lost, as on a cable that was cut.
             return Ok(());
         }
-        header::write(&mut frame, self.header_len);
-        match self.transmit.push(frame) {
-            Ok(()) => Ok(()),
-            Err(frame) => {
-                // What is queued must be sent for room to come.
-                self.flush();
-                self.transmit.push(frame).inspect_err(|_| self.awaits_room = true)
+        if self.transmit.is_full() {
+            // What is queued must be sent for room to come.
+            self.flush();
+            if self.transmit.is_full() {
+                self.awaits_room = true;
+                return Err(frame);
             }
         }
+        header::write(&mut frame, self.header_len);
+        let end = frame.buffer_mut().1;
+        self.transmit.push(frame.into_buffer(), end);
+        Ok(())
     }
 
     fn flush(&mut self) {

@@ -6,8 +6,8 @@
 //! general one, a request went from 6,790 to 6,330 guest instructions.
 
 use super::super::memory;
-use crate::device::{Frame, HEADROOM};
-use alloc::vec::Vec;
+use crate::device::HEADROOM;
+use alloc::{boxed::Box, vec::Vec};
 use core::{
     ptr::NonNull,
     sync::atomic::{Ordering, fence},
@@ -55,25 +55,28 @@ pub(super) enum Direction {
     Transmit,
 }
 
-/// A virtqueue and the frames in it.
+/// A virtqueue and the buffers in it.
 pub(super) struct Queue {
     number: u16,
     direction: Direction,
-    /// Bytes of the device's header, which lie before the frame.
-    header_len: usize,
+    /// Where the device's header begins in a buffer.
+    start: usize,
     mask: usize,
     descriptors: NonNull<Descriptor>,
     available: NonNull<Ring<u16, LEN_MAX>>,
     used: NonNull<Ring<Used, LEN_MAX>>,
-    /// The frames the device has, by descriptor.
-    frames: Vec<Option<Frame>>,
-    /// Descriptors that no frame has.
+    /// The buffers the device has, by descriptor.
+    buffers: Vec<Option<Box<[u8]>>>,
+    /// Descriptors that no buffer has.
     free: Vec<u16>,
     /// Our index in the available ring; the device sees it from [`announce`](Queue::announce) on.
     next_available: u16,
     announced: u16,
     next_used: u16,
 }
+
+/// A buffer the device is done with, and how many bytes it wrote.
+type Done = (Box<[u8]>, usize);
 
 /// The device used a descriptor that it did not have, or more bytes than it had, or spoke of more than there is.
 pub(super) struct Lie;
@@ -103,12 +106,12 @@ impl Queue {
         Some(Queue {
             number,
             direction,
-            header_len,
+            start: HEADROOM - header_len,
             mask: len - 1,
             descriptors: start.cast(),
             available,
             used,
-            frames: (0..len).map(|_| None).collect(),
+            buffers: (0..len).map(|_| None).collect(),
             free: (0..len as u16).rev().collect(),
             next_available: 0,
             announced: 0,
@@ -121,13 +124,18 @@ impl Queue {
         self.mask + 1
     }
 
-    /// Gives a frame to the device, which sees it after [`announce`](Self::announce). A full queue hands it back.
-    // Frames are five words; inlined, they are not moved from place to place on the way.
+    /// Whether the device has all buffers it can have.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// Gives a buffer to the device, from its header to `end`. The device sees it after [`announce`](Self::announce). A full
+    /// queue drops it.
     #[inline(always)]
-    pub(super) fn push(&mut self, mut frame: Frame) -> Result<(), Frame> {
-        let Some(id) = self.free.pop() else { return Err(frame) };
-        let (buffer, end) = frame.buffer_mut();
-        let buffer = &mut buffer[HEADROOM - self.header_len..end];
+    pub(super) fn push(&mut self, mut whole: Box<[u8]>, end: usize) {
+        let Some(id) = self.free.pop() else { return };
+        let buffer = &mut whole[self.start..end];
         let descriptor = Descriptor {
             address: buffer.as_mut_ptr() as u64,
             len: buffer.len() as u32,
@@ -136,14 +144,13 @@ impl Queue {
         };
         let slot = usize::from(self.next_available) & self.mask;
         // SAFETY: `id` and `slot` are below the length of the table and the ring; the device does not read either until
-        // `announce` shows it the index. The frame stays in `frames`, where nobody touches it, until the device is done.
+        // `announce` shows it the index. The buffer stays in `buffers`, where nobody touches it, until the device is done.
         unsafe {
             self.descriptors.add(usize::from(id)).write_volatile(descriptor);
             (&raw mut (*self.available.as_ptr()).entries).cast::<u16>().add(slot).write_volatile(id);
         }
         self.next_available = self.next_available.wrapping_add(1);
-        self.frames[usize::from(id)] = Some(frame);
-        Ok(())
+        self.buffers[usize::from(id)] = Some(whole);
     }
 
     /// Shows the device what was pushed, and rings if it wants that.
@@ -166,7 +173,7 @@ impl Queue {
         }
     }
 
-    /// Whether the device is done with a frame.
+    /// Whether the device is done with a buffer.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
         // SAFETY: the index of the used ring, which the device may write at any time.
@@ -174,15 +181,14 @@ impl Queue {
         index != self.next_used
     }
 
-    /// The next frame the device is done with, as it was given, and how many bytes it wrote from the start of its header
-    /// on: at most as many as there are.
+    /// The next buffer the device is done with, and how many bytes it wrote from the start of its header on: at most as
+    /// many as the buffer has.
     ///
     /// # Errors
     ///
     /// The device lies. The queue must not be used any more.
-    // Frames are five words; inlined, they are not moved from place to place on the way.
     #[inline(always)]
-    pub(super) fn pop(&mut self) -> Result<Option<(Frame, usize)>, Lie> {
+    pub(super) fn pop(&mut self) -> Result<Option<Done>, Lie> {
         if !self.is_ready() {
             return Ok(None);
         }
@@ -192,17 +198,17 @@ impl Queue {
         // SAFETY: `slot` is below the length of the ring.
         let used = unsafe { (&raw const (*self.used.as_ptr()).entries).cast::<Used>().add(slot).read_volatile() };
         self.next_used = self.next_used.wrapping_add(1);
-        let frame = self.frames.get_mut(used.id as usize).and_then(Option::take).ok_or(Lie)?;
+        let buffer = self.buffers.get_mut(used.id as usize).and_then(Option::take).ok_or(Lie)?;
         // There is a place for every descriptor, so this never allocates.
         self.free.push(used.id as u16);
         let len = used.len as usize;
-        if self.direction == Direction::Receive && len > frame.len() + self.header_len {
+        if self.direction == Direction::Receive && len > buffer.len() - self.start {
             return Err(Lie);
         }
-        Ok(Some((frame, len)))
+        Ok(Some((buffer, len)))
     }
 
-    /// Asks the device to interrupt when it is done with a frame, or not to. A wish: one more may come.
+    /// Asks the device to interrupt when it is done with a buffer, or not to. A wish: one more may come.
     ///
     /// After asking for interrupts, look at [`is_ready`](Self::is_ready) once more: what was done before the device saw
     /// the wish comes without one.

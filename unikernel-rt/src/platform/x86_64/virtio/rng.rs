@@ -5,7 +5,7 @@ use super::{
     PciTransport, VENDOR, mmio_devices, mmio_transport,
     queue::{Direction, Queue},
 };
-use crate::device::Frame;
+use crate::device::{HEADROOM, pool};
 use virtio_drivers::transport::{DeviceType, Transport};
 
 /// A device that gives nothing for so long is not waited for.
@@ -43,11 +43,8 @@ fn draw(mut transport: impl Transport, seed: &mut [u8; 32]) -> bool {
     let deadline = now_micros() + PATIENCE_MICROS;
     let mut filled = 0;
     while filled < seed.len() {
-        let mut frame = Frame::with_capacity(seed.len());
-        frame.resize(seed.len());
-        if queue.push(frame).is_err() {
-            return false;
-        }
+        let Some(buffer) = pool::take(HEADROOM + seed.len()) else { return false };
+        queue.push(buffer, HEADROOM + seed.len() - filled);
         queue.announce(&mut transport);
         while !queue.is_ready() {
             if now_micros() > deadline {
@@ -57,11 +54,11 @@ fn draw(mut transport: impl Transport, seed: &mut [u8; 32]) -> bool {
             }
         }
         // The device may give fewer bytes than asked for, but at least one.
-        let Ok(Some((bytes, len))) = queue.pop() else { return false };
+        let Ok(Some((buffer, len))) = queue.pop() else { return false };
         if len == 0 {
             return false;
         }
-        for (seed, byte) in seed[filled..].iter_mut().zip(&bytes[..len]) {
+        for (seed, byte) in seed[filled..].iter_mut().zip(&buffer[HEADROOM..HEADROOM + len]) {
             *seed ^= byte;
         }
         filled += len;

@@ -57,32 +57,24 @@ fn cut(frame: &Frame, Segmentation { size }: Segmentation) -> u64 {
     u64::from(kind) << 8 | u64::from(start + tcp_len) << 16 | u64::from(size) << 32
 }
 
-/// What the header of a received frame says.
-pub(super) struct Received {
-    pub(super) checksum: Checksum,
-    pub(super) segmentation: Option<Segmentation>,
-}
-
+/// What the header of a received frame says about its checksum and segmentation.
 #[inline]
-pub(super) fn read(frame: &mut Frame, header_len: usize) -> Received {
-    let words = u64::from_le_bytes(field(frame, HEADROOM - header_len));
-    let [flags, kind, ..] = words.to_le_bytes();
-    let size = (words >> 32) as u16;
+pub(super) fn read(buffer: &[u8], header_len: usize) -> (Checksum, Option<Segmentation>) {
+    let words = u64::from_le_bytes(field(buffer, HEADROOM - header_len));
+    let (flags, kind, size) = (words as u8, (words >> 8) as u8 & !KIND_ECN, (words >> 32) as u16);
     let checked = flags & (FLAG_NEEDS_CSUM | FLAG_DATA_VALID) != 0;
-    let merged = matches!(kind & !KIND_ECN, KIND_TCP4 | KIND_TCP6) && size > 0;
-    Received {
-        checksum: if checked { Checksum::Valid } else { Checksum::Plain },
-        segmentation: merged.then_some(Segmentation { size }),
-    }
+    let merged = kind != 0 && matches!(kind, KIND_TCP4 | KIND_TCP6) && size > 0;
+    let checksum = if checked { Checksum::Valid } else { Checksum::Plain };
+    (checksum, merged.then_some(Segmentation { size }))
 }
 
 /// Over how many buffers a received packet goes.
 #[inline]
-pub(super) fn buffers(frame: &mut Frame) -> u16 {
-    u16::from_le_bytes(field(frame, HEADROOM - 2))
+pub(super) fn buffers(buffer: &[u8]) -> u16 {
+    u16::from_le_bytes(field(buffer, HEADROOM - 2))
 }
 
 #[inline]
-fn field<const LEN: usize>(frame: &mut Frame, at: usize) -> [u8; LEN] {
-    frame.buffer_mut().0[at..at + LEN].try_into().expect("as long as the range")
+fn field<const LEN: usize>(buffer: &[u8], at: usize) -> [u8; LEN] {
+    buffer[at..at + LEN].try_into().expect("as long as the range")
 }
