@@ -30,7 +30,16 @@ impl Sum {
         self.add_word(four + last)
     }
 
-    #[inline]
+    /// Of an IP header without options.
+    #[inline(always)]
+    pub(crate) fn of_header(header: &[u8; 20]) -> Sum {
+        let [a @ .., _, _, _, _, _, _, _, _, _, _, _, _] = header;
+        let [_, _, _, _, _, _, _, _, b @ .., _, _, _, _] = header;
+        let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, c @ ..] = header;
+        Sum(u64::from_le_bytes(*a)).add_word(u64::from_le_bytes(*b)).add_word(u32::from_le_bytes(*c).into())
+    }
+
+    #[inline(always)]
     fn add_word(self, word: u64) -> Sum {
         let (sum, carry) = self.0.overflowing_add(word);
         // After a carry the sum is below its maximum, so this cannot overflow again.

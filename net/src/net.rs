@@ -282,6 +282,7 @@ impl Net {
             by_state,
             time_wait: self.time_wait.len(),
             window_memory: self.budget.used(),
+            spare_memory: self.budget.spare_len(),
             frames_in: sum(|interface| interface.link.frames_in),
             frames_out: sum(|interface| interface.link.frames_out),
             accepted: self.counters.accepted,

@@ -75,6 +75,10 @@ pub(crate) struct Segment {
     pub(crate) data: usize,
     /// Where the IP packet ends.
     pub(crate) end: usize,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    /// As in the header, not scaled.
+    pub(crate) window: u16,
     pub(crate) flags: u8,
 }
 
@@ -93,7 +97,7 @@ pub(crate) const RST: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x10;
 
 /// Sorts a frame that came to `mac`. TCP and UDP are whole and intact when this says so.
-#[inline]
+#[inline(always)]
 pub(crate) fn classify(frame: &Frame, mac: Mac) -> Packet {
     let bytes: &[u8] = frame;
     if bytes.len() < ETHERNET_HEADER_LEN {
@@ -112,29 +116,35 @@ pub(crate) fn classify(frame: &Frame, mac: Mac) -> Packet {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(frame: &Frame, to_us: bool) -> Packet {
     let bytes: &[u8] = frame;
-    let ip = &bytes[ETHERNET_HEADER_LEN..];
-    if ip.len() < IPV4_HEADER_LEN {
+    // An array needs no further checks.
+    let Some(ip) = bytes[ETHERNET_HEADER_LEN..].first_chunk::<IPV4_HEADER_LEN>() else {
         return Packet::Drop(Reason::Malformed);
-    }
+    };
     let header_len = usize::from(ip[0] & 0x0f) * 4;
-    let total_len = usize::from(be16(ip, 2));
-    let is_sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && header_len <= ip.len();
-    if !is_sound || total_len < header_len || total_len > whole_len(frame) - ETHERNET_HEADER_LEN {
+    let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let (payload, end) = (ETHERNET_HEADER_LEN + header_len, ETHERNET_HEADER_LEN + total_len);
+    let is_sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && payload <= bytes.len();
+    if !is_sound || total_len < header_len || end > bytes.len() && end > whole_len(frame) {
         return Packet::Drop(Reason::Malformed);
     }
-    if !Sum::default().add(&ip[..header_len]).is_intact() {
+    let sum = if header_len == IPV4_HEADER_LEN { Sum::of_header(ip) } else { long_header_sum(&bytes[..payload]) };
+    if !sum.is_intact() {
         return Packet::Drop(Reason::Checksum);
     }
-    let payload = ETHERNET_HEADER_LEN + header_len;
-    let ip = Ip { is_v6: false, protocol: ip[9], payload, end: ETHERNET_HEADER_LEN + total_len, to_us };
+    let packet = Ip { is_v6: false, protocol: ip[9], payload, end, to_us };
     // More fragments, or an offset.
-    if be16(bytes, ETHERNET_HEADER_LEN + 6) & 0x3fff != 0 {
-        return Packet::Fragment(ip);
+    if u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff != 0 {
+        return Packet::Fragment(packet);
     }
-    transport(frame, ip)
+    transport(frame, packet)
+}
+
+#[cold]
+fn long_header_sum(frame: &[u8]) -> Sum {
+    Sum::default().add(&frame[ETHERNET_HEADER_LEN..])
 }
 
 #[inline]
@@ -180,7 +190,7 @@ fn extensions(frame: &Frame, mut ip: Ip) -> Packet {
 }
 
 /// What a whole packet carries.
-#[inline]
+#[inline(always)]
 pub(crate) fn transport(frame: &Frame, ip: Ip) -> Packet {
     match ip.protocol {
         PROTOCOL_TCP if ip.to_us => tcp(frame, ip),
@@ -191,22 +201,29 @@ pub(crate) fn transport(frame: &Frame, ip: Ip) -> Packet {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn tcp(frame: &Frame, ip: Ip) -> Packet {
-    let end = ip.end.min(frame.len());
-    let tcp = &frame[ip.payload..end];
-    if tcp.len() < TCP_HEADER_LEN {
+    let bytes: &[u8] = frame;
+    let Some(tcp) = bytes.get(ip.payload..).and_then(|rest| rest.first_chunk::<TCP_HEADER_LEN>()) else {
+        return Packet::Drop(Reason::Malformed);
+    };
+    let data = ip.payload + usize::from(tcp[12] >> 4) * 4;
+    if data < ip.payload + TCP_HEADER_LEN || data > ip.end.min(bytes.len()) {
         return Packet::Drop(Reason::Malformed);
     }
-    let header_len = usize::from(tcp[12] >> 4) * 4;
-    if header_len < TCP_HEADER_LEN || header_len > tcp.len() {
-        return Packet::Drop(Reason::Malformed);
-    }
-    if frame.checksum != Checksum::Valid && !is_intact(frame, ip, tcp) {
+    if frame.checksum != Checksum::Valid && !is_intact(frame, ip, &bytes[ip.payload..ip.end.min(bytes.len())]) {
         return Packet::Drop(Reason::Checksum);
     }
-    let key = key(frame, ip);
-    Packet::Tcp(Segment { key, tcp: ip.payload, data: ip.payload + header_len, end: ip.end, flags: tcp[13] })
+    Packet::Tcp(Segment {
+        key: key(frame, ip),
+        tcp: ip.payload,
+        data,
+        end: ip.end,
+        sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
+        acknowledgement: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
+        window: u16::from_be_bytes([tcp[14], tcp[15]]),
+        flags: tcp[13],
+    })
 }
 
 fn udp(frame: &Frame, ip: Ip) -> Packet {
@@ -261,13 +278,17 @@ pub(crate) fn whole_len(frame: &Frame) -> usize {
 }
 
 /// Who sends to whom.
-#[inline]
+#[inline(always)]
 fn key(frame: &[u8], ip: Ip) -> FlowKey {
-    let header = &frame[ETHERNET_HEADER_LEN..];
     let ports = be32(frame, ip.payload).rotate_left(16);
-    match ip.is_v6 {
-        false => FlowKey::v4(be32(header, 16), be32(header, 12), ports),
-        true => FlowKey::v6(address6(header, 24), address6(header, 8), ports),
+    match frame[ETHERNET_HEADER_LEN..].first_chunk::<IPV4_HEADER_LEN>() {
+        Some(&[.., a, b, c, d, e, f, g, h]) if !ip.is_v6 => {
+            FlowKey::v4(u32::from_be_bytes([e, f, g, h]), u32::from_be_bytes([a, b, c, d]), ports)
+        }
+        _ => {
+            let header = &frame[ETHERNET_HEADER_LEN..];
+            FlowKey::v6(address6(header, 24), address6(header, 8), ports)
+        }
     }
 }
 
@@ -293,18 +314,6 @@ impl Segment {
 
     pub(crate) fn is_reset(&self) -> bool {
         self.flags & RST != 0
-    }
-
-    pub(crate) fn sequence(&self, frame: &[u8]) -> u32 {
-        be32(frame, self.tcp + 4)
-    }
-
-    pub(crate) fn acknowledgement(&self, frame: &[u8]) -> u32 {
-        be32(frame, self.tcp + 8)
-    }
-
-    pub(crate) fn window(&self, frame: &[u8]) -> u16 {
-        be16(frame, self.tcp + 14)
     }
 
     /// How much of the space of sequence numbers it takes (RFC 9293, 3.4).

@@ -11,6 +11,8 @@ pub struct Stats {
     pub time_wait: usize,
     /// What windows beyond the smallest have promised, in bytes.
     pub window_memory: usize,
+    /// Bytes of ended connections kept for new ones.
+    pub spare_memory: usize,
     /// Packets of which some fragments are missing.
     pub fragmented: usize,
     /// Frames received.

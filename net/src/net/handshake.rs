@@ -27,7 +27,7 @@ impl Net {
             key: segment.key,
             interface: index as u8,
             path: source(frame),
-            peer_sequence: segment.sequence(frame),
+            peer_sequence: segment.sequence,
             sequence: 0,
             mss: syn.mss.unwrap_or(MSS_DEFAULT),
             scale: syn.scale,
@@ -101,15 +101,15 @@ impl Net {
         let expected = handshake.peer_sequence.wrapping_add(1);
         match segment.flags & (SYN | ACK | RST) {
             // The peer takes its SYN back; a stranger cannot know the number (RFC 5961, 3).
-            RST | 0x14 if segment.sequence(frame) == expected => self.forget_handshake(id, &handshake),
+            RST | 0x14 if segment.sequence == expected => self.forget_handshake(id, &handshake),
             // It has not seen our answer yet.
-            SYN if segment.sequence(frame) == handshake.peer_sequence => {
+            SYN if segment.sequence == handshake.peer_sequence => {
                 let path = source(frame);
                 self.half_open.set_path(id, path);
                 self.answer(&Handshake { path, ..handshake });
             }
-            ACK if segment.acknowledgement(frame) == handshake.sequence.wrapping_add(1) => {
-                let distance = segment.sequence(frame).wrapping_sub(expected);
+            ACK if segment.acknowledgement == handshake.sequence.wrapping_add(1) => {
+                let distance = segment.sequence.wrapping_sub(expected);
                 let handshake = Handshake { path: source(frame), ..handshake };
                 if distance <= u32::from(u16::MAX) {
                     self.establish(Some(id), &handshake, frame, segment, now);
@@ -138,8 +138,8 @@ impl Net {
         if now >= self.cookies_until || segment.flags & (SYN | RST | ACK) != ACK {
             return false;
         }
-        let sequence = segment.acknowledgement(frame).wrapping_sub(1);
-        let peer_sequence = segment.sequence(frame).wrapping_sub(1);
+        let sequence = segment.acknowledgement.wrapping_sub(1);
+        let peer_sequence = segment.sequence.wrapping_sub(1);
         let Some(cookie) = self.numbers.read_cookie(&segment.key, peer_sequence, sequence, now) else { return false };
         let handshake = Handshake {
             key: segment.key,
@@ -174,7 +174,7 @@ impl Net {
             self.counters.drops.backlog += 1;
             return;
         }
-        let flow = self.begin(handshake, segment.window(frame), now);
+        let flow = self.begin(handshake, segment.window, now);
         let flow = self.flows.insert(flow) as u32;
         match id {
             Some(id) => {
@@ -191,7 +191,7 @@ impl Net {
         self.look_again(flow);
     }
 
-    fn begin(&self, handshake: &Handshake, window: u16, now: Instant) -> Flow {
+    fn begin(&mut self, handshake: &Handshake, window: u16, now: Instant) -> Flow {
         let interface = &self.interfaces[usize::from(handshake.interface)];
         let settings = interface.settings(handshake.key.is_v4());
         let opened = Opened {
@@ -204,7 +204,8 @@ impl Net {
             sack: handshake.takes_sack,
             rtt: (handshake.repeats == 0).then(|| now - handshake.sent),
         };
-        let tcb = Tcb::established(&settings, &opened, now);
+        let mut tcb = Tcb::established(&settings, &opened, now);
+        tcb.equip(&mut self.budget);
         let header = Template::new(&handshake.key, interface.link.mac(), handshake.path);
         Flow::new(tcb, handshake.key, header, handshake.interface, Path::Known, Stage::Queued)
     }

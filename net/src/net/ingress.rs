@@ -99,7 +99,7 @@ impl Net {
             self.map.remove(&segment.key, slot);
             return self.unknown(index, frame, segment, now);
         };
-        match record.judge(segment.opens(), segment.is_reset(), segment.sequence(frame)) {
+        match record.judge(segment.opens(), segment.is_reset(), segment.sequence) {
             Verdict::Ignore => {}
             Verdict::Acknowledge => self.bare(index, frame, segment, ACK, record.sequence, record.acknowledgement, now),
             verdict @ (Verdict::Reopen | Verdict::Forget) => {
@@ -135,9 +135,9 @@ impl Net {
             return;
         }
         if segment.flags & ACK != 0 {
-            return self.bare(index, frame, segment, RST, segment.acknowledgement(frame), 0, now);
+            return self.bare(index, frame, segment, RST, segment.acknowledgement, 0, now);
         }
-        let after = segment.sequence(frame).wrapping_add(segment.sequence_len());
+        let after = segment.sequence.wrapping_add(segment.sequence_len());
         self.bare(index, frame, segment, RST | ACK, 0, after, now);
     }
 
@@ -174,13 +174,13 @@ impl Net {
 }
 
 /// The segment as the TCP machine takes it.
-#[inline]
+#[inline(always)]
 fn parsed<'a>(frame: &'a Frame, segment: &Segment) -> tcp::Segment<'a> {
     let tcp = &frame[segment.tcp..segment.data];
     tcp::Segment {
-        seq: segment.sequence(frame),
-        ack: segment.acknowledgement(frame),
-        window: segment.window(frame),
+        seq: segment.sequence,
+        ack: segment.acknowledgement,
+        window: segment.window,
         flags: segment.flags,
         options: &tcp[crate::packet::TCP_HEADER_LEN..],
         payload: tcp::Payload {
@@ -192,7 +192,10 @@ fn parsed<'a>(frame: &'a Frame, segment: &Segment) -> tcp::Segment<'a> {
 }
 
 /// The Ethernet address a frame came from.
-#[inline]
+#[inline(always)]
 pub(super) fn source(frame: &[u8]) -> Mac {
-    [frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]]
+    match frame.first_chunk::<12>() {
+        Some(&[.., a, b, c, d, e, f]) => [a, b, c, d, e, f],
+        None => [0; 6],
+    }
 }

@@ -39,6 +39,7 @@ impl Net {
     /// Gives back what connections keep for later.
     #[cold]
     fn trim(&mut self) {
+        self.budget.trim();
         for (_, flow) in &mut self.flows {
             flow.tcb.trim(&mut self.budget);
         }

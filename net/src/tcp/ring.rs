@@ -113,6 +113,18 @@ impl Ring {
         self.head = 0;
     }
 
+    /// A ring that begins with memory of [`RING_LEN_MIN`] bytes, used before.
+    pub(super) fn with_memory(buffer: Box<[u8]>) -> Ring {
+        debug_assert_eq!(buffer.len(), RING_LEN_MIN);
+        Ring { buffer, head: 0, len: 0 }
+    }
+
+    /// Takes the memory away, with what is in it; none if it is not of the size a ring starts with.
+    pub(super) fn take_memory(&mut self) -> Option<Box<[u8]>> {
+        let buffer = core::mem::take(self).buffer;
+        (buffer.len() == RING_LEN_MIN).then_some(buffer)
+    }
+
     /// Gives the memory back. Only when empty, and nothing is stored ahead.
     pub(super) fn release(&mut self) {
         debug_assert!(self.is_empty());

@@ -215,5 +215,13 @@ impl Tcb {
     pub(crate) fn release(&mut self, budget: &mut Budget) {
         budget.give((self.rcv_limit - WINDOW_INITIAL) as usize + (self.snd_limit - SEND_INITIAL) as usize);
         (self.rcv_limit, self.snd_limit) = (WINDOW_INITIAL, SEND_INITIAL);
+        budget.keep(&mut self.rx);
+        budget.keep(&mut self.tx);
+    }
+
+    /// Begins with memory that other connections have used, if there is some. Only for a new one.
+    pub(crate) fn equip(&mut self, budget: &mut Budget) {
+        self.rx = budget.ring();
+        self.tx = budget.ring();
     }
 }
