@@ -83,6 +83,8 @@ impl Tcb {
     fn next_data(&mut self, payload_max: u32, now: Instant) -> Option<Outgoing> {
         let options = self.ack_options();
         let mss = (u32::from(self.mss) - options.len() as u32).min(payload_max);
+        // Options take their place in a segment, too; only a device that cuts takes more.
+        let payload_max = if payload_max > self.mss.into() { payload_max } else { mss };
         if self.lossy {
             let repeat = self.next_repeat(payload_max, mss, options, now);
             if repeat.is_some() {
