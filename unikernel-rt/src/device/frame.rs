@@ -8,6 +8,7 @@ use alloc::{
 };
 use core::{
     fmt,
+    mem::ManuallyDrop,
     ops::{Deref, DerefMut},
 };
 
@@ -86,8 +87,11 @@ impl Frame {
     /// Its buffer, of which the device may have more to say than the frame.
     #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for drivers, which the workstation has none of"))]
     #[inline]
-    pub(crate) fn into_buffer(mut self) -> Box<[u8]> {
-        core::mem::take(&mut self.buffer)
+    pub(crate) fn into_buffer(self) -> Box<[u8]> {
+        // There is nothing else to drop, and looking costs as much as all of this.
+        let mut frame = ManuallyDrop::new(self);
+        assert!(frame.rest.is_none(), "a frame to send has one part");
+        core::mem::take(&mut frame.buffer)
     }
 
     /// A frame with these bytes.
@@ -153,12 +157,16 @@ impl Frame {
         whole
     }
 
-    /// The whole buffer, headroom first, and where the frame ends in it.
+    /// The free bytes before it.
+    ///
+    /// # Panics
+    ///
+    /// It is a later part of a packet.
     #[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "for drivers, which the workstation has none of"))]
     #[inline]
-    pub(crate) fn buffer_mut(&mut self) -> (&mut [u8], usize) {
-        let end = usize::from(self.start) + self.len as usize;
-        (&mut self.buffer, end)
+    pub(crate) fn headroom_mut(&mut self) -> &mut [u8; HEADROOM] {
+        assert!(usize::from(self.start) == HEADROOM, "a later part of a packet has no headroom");
+        self.buffer.first_chunk_mut().expect("every buffer begins with it")
     }
 
     /// The same once more, in buffers of its own.

@@ -27,13 +27,13 @@ const SMALL_STEP: usize = 64;
 pub(crate) struct FramePool([Vec<Box<[u8]>>; CLASSES.len()]);
 
 /// A buffer with room for `len` bytes, headroom included. `None` where there is no memory for it.
-#[inline]
+#[inline(always)]
 pub(crate) fn take(len: usize) -> Option<Box<[u8]>> {
     with_core(|core| core.frames.borrow_mut().take(len)).or_else(|| allocate(len))
 }
 
 /// Keeps a buffer for later, or gives it back to the heap.
-#[inline]
+#[inline(always)]
 pub(crate) fn put(buffer: Box<[u8]>) {
     with_core(|core| core.frames.borrow_mut().put(buffer));
 }
@@ -49,7 +49,7 @@ fn allocate(len: usize) -> Option<Box<[u8]>> {
 }
 
 impl FramePool {
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, len: usize) -> Option<Box<[u8]>> {
         if len <= SMALL { self.0[0].pop() } else { self.take_large(len) }
     }
@@ -60,7 +60,7 @@ impl FramePool {
         self.0[class].pop()
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, buffer: Box<[u8]>) {
         let small = &mut self.0[0];
         if buffer.len() == SMALL && small.len() < small.capacity() {

@@ -51,6 +51,8 @@ static CORE: CoreSlot = CoreSlot(UnsafeCell::new(None));
 static CORE_READY: AtomicBool = AtomicBool::new(false);
 
 /// Calls `f` with this core.
+// Two instructions, if it is not a call: 21 fewer a request, for 1.5 KB of image.
+#[inline(always)]
 pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> R {
     // SAFETY: written once in `start`, before the first task; after that there are shared references only.
     let core = unsafe { (*CORE.0.get()).as_ref() };

@@ -35,17 +35,13 @@ pub(super) fn write(frame: &mut Frame, header_len: usize) {
     if let Some(segmentation) = frame.segmentation {
         words |= cut(frame, segmentation);
     }
-    let (buffer, _) = frame.buffer_mut();
-    let at = HEADROOM - header_len;
-    buffer[at..at + 8].copy_from_slice(&words.to_le_bytes());
-    buffer[at + 8..at + 10].copy_from_slice(&offset.to_le_bytes());
-    if header_len == LEN {
-        // The number of buffers, which is for received frames only.
-        buffer[HEADROOM - 2..HEADROOM].fill(0);
-    }
+    // The header ends where the frame starts. Bytes of the headroom before it are nobody's.
+    let whole = (u128::from(words) | u128::from(offset) << 64) << (8 * (HEADROOM - header_len));
+    *frame.headroom_mut() = whole.to_le_bytes();
 }
 
 /// Kind, header length and segment size of a packet that the device shall cut.
+#[inline(never)]
 fn cut(frame: &Frame, Segmentation { size }: Segmentation) -> u64 {
     let Checksum::Partial { start, .. } = frame.checksum else {
         panic!("a frame to be cut into segments needs Checksum::Partial")
