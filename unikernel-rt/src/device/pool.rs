@@ -9,18 +9,19 @@ use alloc::{boxed::Box, vec::Vec};
 /// for jumbograms (RFC 8200, 3), an Ethernet header and a VLAN tag.
 pub(crate) const PACKET_LEN_MAX: usize = 65_535 + 40 + 18;
 
-/// Sizes in bytes, headroom included, and how many of each are kept (of the first in steps of [`SMALL_STEP`]). Other
+/// Sizes in bytes, headroom included, and how many of each are kept (of the first two in steps of [`STEP`]). Other
 /// sizes go back to the heap.
 ///
-/// An ordinary frame (more than a full receive and a full transmit queue), a page, a quarter of the largest packet
+/// An ordinary frame (more than a full receive and a full transmit queue), a page (a full receive queue), a quarter of the largest packet
 /// and the largest packet (a window of 1 MiB in flight).
 const CLASSES: [(usize, usize); 4] =
-    [(1536, 512), (4096, 64), (16 * 1024, 16), ((PACKET_LEN_MAX + HEADROOM).next_multiple_of(64), 16)];
+    [(1536, 512), (4096, 256), (16 * 1024, 16), ((PACKET_LEN_MAX + HEADROOM).next_multiple_of(64), 16)];
 
-/// Nearly every buffer is of the first class, and its code is the one that counts.
+/// Nearly every buffer is of the first two classes, and their code is the one that counts.
 const SMALL: usize = CLASSES[0].0;
-/// The list of small buffers becomes longer by so many places at a time.
-const SMALL_STEP: usize = 64;
+const PAGE: usize = CLASSES[1].0;
+/// Their lists become longer by so many places at a time.
+const STEP: usize = 64;
 
 /// The buffers of one core that wait.
 #[derive(Default)]
@@ -51,7 +52,13 @@ fn allocate(len: usize) -> Option<Box<[u8]>> {
 impl FramePool {
     #[inline(always)]
     fn take(&mut self, len: usize) -> Option<Box<[u8]>> {
-        if len <= SMALL { self.0[0].pop() } else { self.take_large(len) }
+        if len <= SMALL {
+            self.0[0].pop()
+        } else if len <= PAGE {
+            self.0[1].pop()
+        } else {
+            self.take_large(len)
+        }
     }
 
     #[cold]
@@ -62,12 +69,15 @@ impl FramePool {
 
     #[inline(always)]
     fn put(&mut self, buffer: Box<[u8]>) {
-        let small = &mut self.0[0];
-        if buffer.len() == SMALL && small.len() < small.capacity() {
-            small.push(buffer);
-        } else {
-            self.put_slowly(buffer);
+        let waiting = match buffer.len() {
+            SMALL => &mut self.0[0],
+            PAGE => &mut self.0[1],
+            _ => return self.put_slowly(buffer),
+        };
+        if waiting.len() == waiting.capacity() {
+            return self.put_slowly(buffer);
         }
+        waiting.push(buffer);
     }
 
     #[cold]
@@ -76,7 +86,7 @@ impl FramePool {
         let Some(class) = class.filter(|class| self.0[*class].len() < CLASSES[*class].1) else { return };
         let waiting = &mut self.0[class];
         // Where memory for the list is short, the buffer itself is what the heap needs.
-        if waiting.try_reserve_exact(if class == 0 { SMALL_STEP } else { 1 }).is_ok() {
+        if waiting.try_reserve_exact(if class < 2 { STEP } else { 1 }).is_ok() {
             waiting.push(buffer);
         }
     }

@@ -44,6 +44,10 @@ const RECEIVE_BUFFERS_MIN: usize = 32;
 /// Receive buffers take at most this part of the heap.
 const RECEIVE_HEAP_PART: usize = 16;
 
+/// Receive buffers that are merged are a page. With 1,536 bytes an upload took 732,000 instructions a megabyte, with
+/// pages 597,000.
+const MERGED_LEN_MIN: usize = 4096 - HEADROOM;
+
 /// Agrees with the device on features and starts its setup.
 pub(super) fn negotiate(transport: &mut impl Transport) -> Features {
     let offered = transport.begin_init(Features::all());
@@ -119,7 +123,7 @@ pub(super) fn receive_buffers(features: Features, frame_len: usize, queue: &Queu
     let mut len = frame_len;
     let mut count_min = RECEIVE_BUFFERS_MIN;
     if features.contains(Features::MRG_RXBUF) {
-        len = len.max(PACKET_LEN_MAX.div_ceil(queue.len()));
+        len = len.max(MERGED_LEN_MIN).max(PACKET_LEN_MAX.div_ceil(queue.len()));
         count_min = count_min.max((PACKET_LEN_MAX + header::LEN).div_ceil(len));
     }
     let affordable = heap::stats().total / RECEIVE_HEAP_PART / (len + HEADROOM);
