@@ -8,11 +8,11 @@ use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
 use core::{array, hint::black_box, iter};
 use unikernel_http::{Body, Bytes, Path, Router, State, get, post, serve};
 use unikernel_net::Stack;
-use unikernel_rt::{Machine, Modules, log::warn};
+use unikernel_rt::{Acquire, Machine, Modules, log::warn};
 
 #[unikernel_rt::main]
-async fn main(modules: Modules, stack: Stack, mut machine: Machine) -> unikernel_rt::Result {
-    let site = Site { stack: stack.clone(), modules, others: other_ports(&mut machine) };
+async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_rt::Result {
+    let site = Site { stack: stack.clone(), modules, ports };
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))
         .route("/echo-whole", post(async |body: Bytes| body))
@@ -23,7 +23,7 @@ async fn main(modules: Modules, stack: Stack, mut machine: Machine) -> unikernel
         .route("/panic", get(panics))
         .route("/overflow", get(async || format!("{}", deeper(0))))
         .route("/module/{name}", get(module))
-        .route("/other-ports", get(async |State(site): State<Rc<Site>>| site.others.clone()))
+        .route("/ports", get(async |State(site): State<Rc<Site>>| site.ports.clone()))
         .route("/memory", get(takes_all_memory))
         .route("/exit", get(async || -> String { unikernel_rt::exit(43) }))
         .with_state(Rc::new(site));
@@ -33,16 +33,23 @@ async fn main(modules: Modules, stack: Stack, mut machine: Machine) -> unikernel
 /// More than all buffers on the way can hold, so that a slow reader is noticed.
 const BIG_LEN: usize = 8 << 20;
 
-/// The addresses of the network ports after the first, in their order.
-fn other_ports(machine: &mut Machine) -> String {
-    let macs = iter::from_fn(|| machine.take_net().ok()).map(|port| format!("{:02x?}", port.mac()));
-    macs.collect::<Vec<_>>().join(" ")
+/// The addresses of the network ports in their order.
+struct Ports(String);
+
+impl Acquire for Ports {
+    /// Looks and leaves them where they are.
+    fn acquire(machine: &mut Machine) -> unikernel_rt::Result<Ports> {
+        let ports: Vec<_> = iter::from_fn(|| machine.take_net().ok()).collect();
+        let macs: Vec<_> = ports.iter().map(|port| format!("{:02x?}", port.mac())).collect();
+        ports.into_iter().for_each(|port| machine.add_net(port));
+        Ok(Ports(macs.join(" ")))
+    }
 }
 
 struct Site {
     stack: Stack,
     modules: Modules,
-    others: String,
+    ports: String,
 }
 
 async fn stats(State(site): State<Rc<Site>>) -> String {
