@@ -70,7 +70,10 @@ fn main() {
             let (a, b) = (Rc::default(), Rc::default());
             let ends = (End(Rc::clone(&a), Rc::clone(&b)), End(b, a));
             let (server, client) = join(acceptor.accept(ends.0), connector.connect("bench-site", ends.1)).await;
-            let (mut server, mut client) = (server.unwrap(), client.unwrap());
+            let (mut server, mut client) = match (server, client) {
+                (Ok(server), Ok(client)) => (server, client),
+                (server, client) => panic!("server: {:?}, client: {:?}", server.err(), client.err()),
+            };
             server.write_all(b"hello").await.unwrap();
             server.flush().await.unwrap();
             client.read_exact(&mut [0; 5]).await.unwrap();

@@ -207,6 +207,8 @@ fn config(settings: &Settings, names: Arc<ByName>) -> Result<ServerConfig, Confi
     let mut config = builder.with_cert_resolver(names);
     config.alpn_protocols = settings.alpn.clone();
     config.enable_secret_extraction = true;
+    // What is cheap here matters more than what is cheap for one client.
+    config.ignore_client_order = true;
     config.send_tls13_tickets = TICKETS_SENT;
     match settings.resumption {
         Resumption::Tickets => config.ticketer = Arc::new(Tickets::new(unix_time)) as Arc<dyn ProducesTickets>,

@@ -60,10 +60,9 @@ pub enum Rejection {
         /// The start of its time.
         not_before: u64,
     },
-    /// No chain leads to a root we trust: the root is missing here, or the peer left out an intermediate certificate.
+    /// No chain leads to a root we trust: the root is missing here, or the peer left out an intermediate certificate,
+    /// or its certificate is signed by itself.
     UnknownIssuer,
-    /// It is its own issuer, and not among the roots.
-    SelfSigned,
     /// It was issued for other names.
     WrongName {
         /// Whom we called.
@@ -127,9 +126,10 @@ impl From<CertificateError> for Rejection {
                 Rejection::NotYetValid { now: time.as_secs(), not_before: not_before.as_secs() }
             }
             Error::UnknownIssuer => Rejection::UnknownIssuer,
-            Error::NotValidForNameContext { expected, presented } => {
-                Rejection::WrongName { expected: text(&expected), presented }
-            }
+            Error::NotValidForNameContext { expected, presented } => Rejection::WrongName {
+                expected: text(&expected),
+                presented: presented.iter().map(|name| bare(name).to_owned()).collect(),
+            },
             Error::BadSignature => Rejection::BadSignature,
             Error::UnsupportedSignatureAlgorithmContext { .. }
             | Error::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Rejection::WeakSignature,
@@ -167,10 +167,9 @@ impl fmt::Display for Rejection {
             Rejection::NotYetValid { now, not_before } => {
                 write!(f, "valid from {} on; the clock here says {}", Date(*not_before), Date(*now))
             }
-            Rejection::UnknownIssuer => {
-                f.write_str("unknown issuer; add the root, or the intermediate certificates at the peer")
-            }
-            Rejection::SelfSigned => f.write_str("self-signed and not among the roots; add it if you trust it"),
+            Rejection::UnknownIssuer => f.write_str(
+                "unknown issuer; add its root (or itself, if it is self-signed), or intermediates at the peer",
+            ),
             Rejection::WrongName { expected, presented } => {
                 write!(f, "issued for {}, not for {expected}", List(presented))
             }
@@ -219,6 +218,12 @@ fn text(name: &ServerName<'_>) -> String {
         ServerName::IpAddress(IpAddr::V6(address)) => Ipv6Addr::from(*address.as_ref()).to_string(),
         name => alloc::format!("{name:?}"),
     }
+}
+
+/// A name out of `DnsName("name")`, as rustls hands it over.
+fn bare(name: &str) -> &str {
+    let name = name.split_once('(').map_or(name, |(_, name)| name);
+    name.trim_matches(|sign| matches!(sign, '(' | ')' | '"'))
 }
 
 /// Names, for a message.

@@ -29,6 +29,8 @@ const READ_LEN: usize = 4 * 1024;
 pub(crate) trait Connection: DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> + Sized {
     type Data;
 
+    const IS_SERVER: bool;
+
     /// `process_tls_records`, which rustls has for both kinds but not for all.
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 
@@ -37,6 +39,8 @@ pub(crate) trait Connection: DerefMut<Target = UnbufferedConnectionCommon<Self::
 
 impl Connection for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+
+    const IS_SERVER: bool = true;
 
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(records)
@@ -49,6 +53,8 @@ impl Connection for UnbufferedServerConnection {
 
 impl Connection for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    const IS_SERVER: bool = false;
 
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(records)
@@ -128,6 +134,7 @@ impl<C: Connection> Handshake<C> {
             match step {
                 Step::Again => {}
                 Step::Done if self.connection.is_handshaking() => {}
+                Step::Done if !self.outgoing.is_empty() && !self.can_wait() => return Ok(Wants::Write),
                 Step::Done if self.seen == 0 => return Ok(Wants::Nothing),
                 Step::Done => return Err(TlsError::Misbehaved(Misuse::UnexpectedMessage)),
                 Step::More => {
@@ -146,9 +153,17 @@ impl<C: Connection> Handshake<C> {
         }
     }
 
-    /// After an error: what rustls wants to tell the peer.
+    /// Whether the peer does not wait for what is left to send: tickets.
+    fn can_wait(&self) -> bool {
+        C::IS_SERVER && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// After an error: what rustls wants to tell the peer. Asked for more than it has, it would read on.
     fn encode_alerts(&mut self) {
-        while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process(&mut []).state {
+        while self.connection.wants_write()
+            && let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                self.connection.process(&mut self.incoming[..self.seen]).state
+        {
             encode(&mut self.outgoing, |space| data.encode(space));
         }
     }

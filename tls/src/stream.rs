@@ -245,8 +245,8 @@ impl<W: Write> Write for TlsWriteHalf<W> {
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
+impl<S> fmt::Debug for TlsStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TlsStream({:?} over {:?})", self.info.version(), self.stream)
+        f.debug_struct("TlsStream").field("info", &self.info).finish_non_exhaustive()
     }
 }

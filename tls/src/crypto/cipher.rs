@@ -43,6 +43,10 @@ impl MessageDecrypter for Direction<Opener> {
         let (typ, range) = self.0.open_at(seq, typ, &mut message.payload)?;
         let mut plain = message.into_plain_message_range(range);
         plain.typ = typ.into();
+        // rustls reads messages by this; the wire says TLS 1.2 in both cases.
+        if self.0.version() == Version::Tls13 {
+            plain.version = ProtocolVersion::TLSv1_3;
+        }
         Ok(plain)
     }
 }

@@ -18,12 +18,12 @@ pub(crate) const GCM_RECORDS_MAX: u64 = 1 << 24;
 pub(super) fn in_order() -> Vec<SupportedCipherSuite> {
     let mut suites = ALL.to_vec();
     if !super::aead::has_fast_aes() {
-        suites.sort_by_key(|suite| !format_is_chacha(suite.suite()));
+        suites.sort_by_key(|suite| !is_chacha(suite.suite()));
     }
     suites
 }
 
-fn format_is_chacha(suite: CipherSuite) -> bool {
+fn is_chacha(suite: CipherSuite) -> bool {
     matches!(
         suite,
         CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
