@@ -36,7 +36,7 @@ async fn refusal(leaf: &Leaf, roots: &Authority, name: &str) -> TlsError {
     let connector = TlsConnector::new(roots.roots()).unwrap();
     let (server, client) = shake(&acceptor, &connector, name).await;
     assert!(matches!(server, Err(TlsError::Alert(_))), "the server is told: {server:?}");
-    client.err().expect("refused")
+    client.expect_err("refused")
 }
 
 #[unikernel_rt::test]
