@@ -5,7 +5,7 @@ use crate::{
     parse::{Parsed, Span},
 };
 use alloc::rc::Rc;
-use core::{fmt, str};
+use core::{fmt, net::SocketAddr, str};
 
 /// A head where it was read: places in the connection's buffer. A handler that keeps it past its response costs the
 /// connection a new buffer, nothing else.
@@ -17,11 +17,13 @@ pub(crate) struct Head {
     pub(crate) parsed: Parsed,
     /// What the extractors hold in memory at most.
     pub(crate) buffered_body_len_max: usize,
+    /// Who sent it.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Head {
-    pub(crate) fn new(buffered_body_len_max: usize) -> Head {
-        Head { buffer: Buffer::default(), start: 0, parsed: Parsed::default(), buffered_body_len_max }
+    pub(crate) fn new(buffered_body_len_max: usize, peer: Option<SocketAddr>) -> Head {
+        Head { buffer: Buffer::default(), start: 0, parsed: Parsed::default(), buffered_body_len_max, peer }
     }
 
     #[inline(always)]

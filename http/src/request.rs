@@ -2,7 +2,7 @@
 
 use crate::{Body, Headers, Method, head::Head, parse::Span, percent};
 use alloc::{borrow::Cow, boxed::Box, rc::Rc, string::String, vec::Vec};
-use core::{any::Any, fmt, str};
+use core::{any::Any, fmt, net::SocketAddr, str};
 
 /// A request: its head, by reference, and its body.
 ///
@@ -52,6 +52,22 @@ impl Request {
     /// The method.
     pub fn method(&self) -> Method {
         self.head.parsed.method
+    }
+
+    /// Who sent it: the other end of the connection, where [that is known](crate::Accept::peer). Behind a proxy, the
+    /// proxy.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.head.peer
+    }
+
+    /// The authority the request is for: that of its target, else its `Host`; empty where HTTP/1.0 names none.
+    pub fn host(&self) -> &str {
+        let host = match self.head.parsed.authority {
+            Some(authority) => self.head.bytes(authority),
+            None => self.head.value("host").unwrap_or_default(),
+        };
+        // The parser lets ASCII pass only.
+        str::from_utf8(host).unwrap_or("")
     }
 
     /// The path as it was sent, percent-encoded; `*` for `OPTIONS *`.

@@ -5,6 +5,7 @@ use alloc::{rc::Rc, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
     future::Future,
+    net::SocketAddr,
     pin::pin,
     task::Waker,
 };
@@ -25,6 +26,12 @@ pub trait Accept {
 
     /// Waits for a connection. Dropping the future loses none.
     fn accept(&mut self) -> impl Future<Output = Self::Stream>;
+
+    /// Who is at the other end, for [`Request::peer`](crate::Request::peer). Nobody knows, by default.
+    fn peer(stream: &Self::Stream) -> Option<SocketAddr> {
+        let _ = stream;
+        None
+    }
 }
 
 impl Accept for unikernel_net::Listener {
@@ -32,6 +39,10 @@ impl Accept for unikernel_net::Listener {
 
     async fn accept(&mut self) -> unikernel_net::Stream {
         unikernel_net::Listener::accept(self).await
+    }
+
+    fn peer(stream: &unikernel_net::Stream) -> Option<SocketAddr> {
+        Some(stream.peer())
     }
 }
 
@@ -112,7 +123,7 @@ impl Server {
             let Either::Left((stream, _)) = select(pin!(listener.accept()), self.0.stop.notified()).await else {
                 return;
             };
-            let registration = Registration::new(&self.0);
+            let registration = Registration::new(&self.0, peer_of(&listener, &stream));
             let slot = registration.slot;
             let task = spawn(Server::run(self.0.clone(), stream, registration));
             self.0.keep_task(slot, task);
@@ -121,7 +132,7 @@ impl Server {
 
     /// Serves one connection until it ends. A read that is dropped must not lose bytes, as `embedded_io_async` asks.
     pub async fn serve_connection<S: Read + Write>(&self, stream: S) {
-        let registration = Registration::new(&self.0);
+        let registration = Registration::new(&self.0, None);
         Server::run(self.0.clone(), stream, registration).await;
     }
 
@@ -206,11 +217,19 @@ impl Shared {
 pub(crate) struct Registration {
     shared: Rc<Shared>,
     pub(crate) slot: usize,
+    /// Who is at the other end.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// [`Accept::peer`], by the listener.
+pub(crate) fn peer_of<A: Accept>(_: &A, stream: &A::Stream) -> Option<SocketAddr> {
+    A::peer(stream)
 }
 
 impl Registration {
-    pub(crate) fn new(shared: &Rc<Shared>) -> Registration {
-        Registration { shared: shared.clone(), slot: shared.connections.borrow_mut().insert(Entry::default()) }
+    pub(crate) fn new(shared: &Rc<Shared>, peer: Option<SocketAddr>) -> Registration {
+        let slot = shared.connections.borrow_mut().insert(Entry::default());
+        Registration { shared: shared.clone(), slot, peer }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

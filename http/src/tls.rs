@@ -3,7 +3,7 @@
 use crate::{
     Accept, Router, Server,
     connection::Connection,
-    server::{Registration, Shared},
+    server::{Registration, Shared, peer_of},
 };
 use alloc::rc::Rc;
 use core::pin::pin;
@@ -44,7 +44,7 @@ impl Server {
             let Either::Left(((permit, stream), _)) = select(pin!(next), self.0.stop.notified()).await else {
                 return;
             };
-            let registration = Registration::new(&self.0);
+            let registration = Registration::new(&self.0, peer_of(&listener, &stream));
             let slot = registration.slot;
             let task = spawn(run(self.0.clone(), stream, acceptor.clone(), permit, registration));
             self.0.keep_task(slot, task);

@@ -278,5 +278,5 @@ fn headers(parsed: head::Parsed, bytes: &[u8]) -> Headers {
     let mut buffer = Buffer::default();
     buffer.push(bytes);
     let parsed = parse::Parsed { fields: parsed.fields, len: bytes.len(), ..parse::Parsed::default() };
-    Headers(Rc::new(Head { buffer, start: 0, parsed, buffered_body_len_max: 0 }))
+    Headers(Rc::new(Head { buffer, start: 0, parsed, buffered_body_len_max: 0, peer: None }))
 }

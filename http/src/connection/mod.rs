@@ -62,7 +62,7 @@ impl<S: Read + Write> Connection<S> {
     pub(crate) fn new(stream: S, shared: Rc<Shared>, registration: Registration) -> Connection<S> {
         Connection {
             stream,
-            head: Rc::new(Head::new(shared.limits.buffered_body_len_max)),
+            head: Rc::new(Head::new(shared.limits.buffered_body_len_max, registration.peer)),
             shared,
             out: Out::default(),
             watch: Watch::new(registration),
@@ -303,7 +303,7 @@ fn unique(head: &mut Rc<Head>) -> &mut Head {
 
 #[cold]
 fn renew(head: &mut Rc<Head>) {
-    let mut new = Head::new(head.buffered_body_len_max);
+    let mut new = Head::new(head.buffered_body_len_max, head.peer);
     new.buffer.push(head.buffer.unused());
     *head = Rc::new(new);
 }
