@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod image;
+pub mod nginx;
 pub mod noise;
 pub mod vm;
 

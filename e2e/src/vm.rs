@@ -142,7 +142,7 @@ fn follow(stream: impl Read + Send + 'static, output: &Arc<Output>) {
 }
 
 /// Below the range from which the system takes the ports of outgoing connections, and another for each VM.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 10_000) as u16;
     loop {

@@ -5,4 +5,5 @@ mod endings;
 mod http;
 mod machines;
 mod many;
+mod proxy;
 mod refusals;

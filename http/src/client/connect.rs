@@ -67,15 +67,12 @@ pub trait Secure: 'static {
     fn secure(&self, host: &str, stream: BoxStream) -> impl Future<Output = Result<Self::Stream, ConnectError>>;
 }
 
+/// Names are looked up, and of several addresses the first that answers is taken.
 impl Connect for unikernel_net::Stack {
     type Stream = unikernel_net::Stream;
 
     async fn connect(&self, target: &Target) -> Result<unikernel_net::Stream, ConnectError> {
-        let host = target.host.parse().map_err(|_| {
-            ConnectError::new(format_args!("{} is a name; names are not looked up yet", target.host))
-        })?;
-        let peer = core::net::SocketAddr::new(host, target.port);
-        unikernel_net::Stack::connect(self, peer).await.map_err(ConnectError::new)
+        self.connect_host(&target.host, target.port).await.map_err(ConnectError::new)
     }
 }
 
