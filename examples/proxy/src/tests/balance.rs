@@ -19,7 +19,8 @@ fn named(name: &'static str) -> Router {
 #[unikernel_rt::test]
 async fn backends_take_turns() {
     let stack = start(Balance::RoundRobin);
-    (backend(&stack, 8001, named("one")), backend(&stack, 8002, named("two")));
+    backend(&stack, 8001, named("one"));
+    backend(&stack, 8002, named("two"));
     let client = client(&stack);
     for expected in ["200 one", "200 two", "200 one", "200 two"] {
         assert_eq!(get(&client, "/").await, expected);
@@ -29,7 +30,8 @@ async fn backends_take_turns() {
 #[unikernel_rt::test]
 async fn the_one_with_less_to_do_is_asked() {
     let stack = start(Balance::LeastConnections);
-    (backend(&stack, 8001, named("one")), backend(&stack, 8002, named("two")));
+    backend(&stack, 8001, named("one"));
+    backend(&stack, 8002, named("two"));
     let client = client(&stack);
     let slow = unikernel_rt::spawn({
         let client = client.clone();
