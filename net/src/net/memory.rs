@@ -14,6 +14,15 @@ impl Memory {
         Memory { limit, is_low: false }
     }
 
+    /// Takes note of `free` bytes. Whether memory is low, if that has changed.
+    #[inline]
+    fn update(&mut self, free: usize) -> Option<bool> {
+        let is_low = if self.is_low { free / 2 < self.limit } else { free < self.limit };
+        let changed = is_low != self.is_low;
+        self.is_low = is_low;
+        changed.then_some(is_low)
+    }
+
     /// Whether new connections must wait.
     #[inline]
     pub(crate) fn is_low(&self) -> bool {
@@ -25,10 +34,7 @@ impl Net {
     /// How much of the heap is free now.
     #[inline]
     pub(crate) fn set_free_memory(&mut self, free: usize) {
-        let memory = &mut self.memory;
-        let is_low = if memory.is_low { free / 2 < memory.limit } else { free < memory.limit };
-        if is_low != memory.is_low {
-            memory.is_low = is_low;
+        if let Some(is_low) = self.memory.update(free) {
             self.news.push_back(News::Memory { is_low, free });
             if is_low {
                 self.trim();
@@ -43,5 +49,22 @@ impl Net {
         for (_, flow) in &mut self.flows {
             flow.tcb.trim(&mut self.budget);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_low_until_there_is_twice_as_much() {
+        let mut memory = Memory::new(100);
+        let said: [_; 6] = [500, 99, 150, 199, 200, 150].map(|free| memory.update(free));
+        assert_eq!(said, [None, Some(true), None, None, Some(false), None]);
+    }
+
+    #[test]
+    fn on_a_workstation_it_never_is() {
+        assert_eq!(Memory::new(0).update(0), None);
     }
 }
