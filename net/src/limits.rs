@@ -96,6 +96,9 @@ pub const TIME_WAIT_MAX: usize = 8192;
 /// No new connections while less than this part of the heap is free; those that exist go on.
 pub const LOW_MEMORY_PERCENT: usize = 5;
 
+/// Nor while fewer bytes than this are free: a few connections' buffers.
+pub const LOW_MEMORY_MIN: usize = 64 * 1024;
+
 /// Complaints to strangers (resets, unreachable messages, challenge acknowledgements to connections that are over) per
 /// second: enough to tell honest peers, too few to be worth reflecting traffic by.
 pub const COMPLAINTS_PER_SECOND: u32 = 1000;
@@ -188,7 +191,7 @@ impl Limits {
             half_open: bounds.half_open.unwrap_or(HALF_OPEN_MAX),
             window_memory: bounds.window_memory.unwrap_or(windows),
             time_wait: TIME_WAIT_MAX.min(connections.saturating_mul(4)),
-            low_memory: heap_len / 100 * LOW_MEMORY_PERCENT,
+            low_memory: (heap_len / 100 * LOW_MEMORY_PERCENT).max(LOW_MEMORY_MIN),
         }
     }
 }

@@ -153,8 +153,7 @@ fn turn(shared: &Shared, names: &Names, alarm: &mut Alarm<'_>, cx: &mut Context<
     let now = Instant::now();
     let mut net = shared.net.borrow_mut();
     net.stay_awake();
-    let memory = heap::stats();
-    net.set_free_memory(memory.total - memory.in_use);
+    net.set_free_memory(heap::free());
     let more = net.turn(now, &mut entropy::u64);
     while let Some(news) = net.news() {
         tell(&news);

@@ -4,7 +4,7 @@ mod common;
 use common::*;
 use unikernel_net::{Config, ConnectError, Error, ListenError, Read, Stack, Stream, Write, limits::Bounds};
 use unikernel_rt::{
-    sim::Faults,
+    sim::{Faults, set_heap_free},
     time::{Duration, Instant, sleep, timeout},
 };
 
@@ -363,4 +363,27 @@ async fn ends_of_every_kind_over_bad_cables_leave_nothing() {
         }
         settled(&[&client, &server]).await;
     }
+}
+
+#[unikernel_rt::test]
+async fn when_memory_is_short_new_connections_wait_and_old_ones_go_on() {
+    let (client, server) = stacks(Faults { delay: Duration::from_millis(1), ..Faults::NONE });
+    serve_echo(&server, 7);
+    let mut old = client.connect(at(7)).await.unwrap();
+    set_heap_free(10_000);
+    let new = unikernel_rt::spawn({
+        let client = client.clone();
+        async move { client.connect(at(7)).await }
+    });
+    for _ in 0..3 {
+        old.write_all(b"still?").await.unwrap();
+        assert_eq!(old.read(&mut [0; 6]).await, Ok(6));
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert!(server.stats().drops.memory > 0);
+    assert_eq!(server.stats().flows, 1);
+    set_heap_free(1_000_000);
+    // The client's next SYN finds room.
+    assert!(new.await.unwrap().is_ok());
+    assert!(Instant::now() < Instant::from_millis(20_000));
 }
