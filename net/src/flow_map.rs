@@ -140,6 +140,9 @@ pub(crate) enum Slot {
     TimeWait(u32),
 }
 
+/// A table of so many entries is not worth shrinking.
+const SMALL: usize = 512;
+
 pub(crate) struct FlowMap {
     table: HashTable<(FlowKey, Slot)>,
     secret: [u64; 2],
@@ -173,6 +176,17 @@ impl FlowMap {
         let found = self.table.find_entry(key.hash(self.secret), |(known, is)| known == key && *is == slot);
         if let Ok(entry) = found {
             entry.remove();
+            self.shrink();
+        }
+    }
+
+    /// Gives back what a flood has needed, once little of it is used.
+    #[inline]
+    fn shrink(&mut self) {
+        let (len, capacity) = (self.table.len(), self.table.capacity());
+        if capacity > SMALL && len < capacity / 8 {
+            let secret = self.secret;
+            self.table.shrink_to(2 * len, |(known, _)| known.hash(secret));
         }
     }
 }

@@ -6,6 +6,9 @@ use alloc::collections::VecDeque;
 use slab::Slab;
 use unikernel_rt::time::Instant;
 
+/// Memory for so many handshakes is not worth giving back.
+const SMALL: usize = 64;
+
 /// A handshake: a SYN came, and was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Handshake {
@@ -101,7 +104,12 @@ impl HalfOpen {
 
     /// The next overdue handshake.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Overdue> {
-        (0..self.looks.len()).find_map(|turn| self.poll_queue(turn, now))
+        let overdue = (0..self.looks.len()).find_map(|turn| self.poll_queue(turn, now));
+        if self.entries.is_empty() && self.entries.capacity() > SMALL {
+            // The flood is over.
+            *self = HalfOpen { generation: self.generation, ..HalfOpen::new(self.max) };
+        }
+        overdue
     }
 
     fn poll_queue(&mut self, turn: usize, now: Instant) -> Option<Overdue> {

@@ -7,6 +7,9 @@ use crate::{flow_map::FlowKey, limits::TIME_WAIT};
 use alloc::collections::VecDeque;
 use unikernel_rt::time::Instant;
 
+/// Memory for so many records is not worth giving back.
+const SMALL: usize = 256;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record {
     pub(crate) key: FlowKey,
@@ -85,6 +88,9 @@ impl TimeWait {
             }
             let number = self.first;
             self.records.pop_front();
+            if self.records.is_empty() && self.records.capacity() > SMALL {
+                self.records = VecDeque::new();
+            }
             self.first = self.first.wrapping_add(1);
             if !forgotten {
                 self.live -= 1;
