@@ -18,13 +18,16 @@ use unikernel_rt::{
     time::Instant,
 };
 
+/// A packet, and where what it carries is; for ARP there is no such place.
+type Aside = (Frame, Option<(Ip, Range<usize>)>);
+
 pub(crate) struct Interface {
     pub(crate) link: Link,
     machines: address::Interface,
     /// Whether it asks others for addresses.
     asks: bool,
     /// Received packets that the machines have not seen, and where what they carry is.
-    aside: VecDeque<(Frame, Option<(Ip, Range<usize>)>)>,
+    aside: VecDeque<Aside>,
     /// Packets that need a neighbour's Ethernet address.
     unresolved: VecDeque<(IpAddr, Frame)>,
 }

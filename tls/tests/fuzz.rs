@@ -90,7 +90,8 @@ async fn meddled_handshakes_fail_in_good_order() {
         drop((server, client));
         meddling.abort();
     }
-    assert!(failures > ROUNDS / 2, "{failures} of {ROUNDS} noticed; {successes} changed what does not matter");
+    // Keys differ from run to run, and with them what is hit: about half matter.
+    assert!(failures > ROUNDS / 4, "{failures} of {ROUNDS} noticed; {successes} changed what does not matter");
 }
 
 /// Random bytes, with the look of records or without.
