@@ -8,6 +8,7 @@ mod apic;
 mod boot;
 mod clock;
 mod cpu;
+mod critical;
 mod heap;
 mod interrupts;
 mod logger;
