@@ -2,6 +2,7 @@
 
 use unikernel_net::{Config, Read, Stack, Write};
 use unikernel_rt::sim::{Faults, SimPort, cable};
+use unikernel_tls::{Roots, TlsConnector};
 
 fn stack(port: SimPort, address: &str) -> Stack {
     Stack::new(Box::new(port), Config::fixed(address.parse().unwrap()))
@@ -39,6 +40,30 @@ async fn the_sizes_that_the_benchmark_relies_on() {
     }
     let answer = &answers(&["GET /hello"]).await[0];
     assert!(answer.contains("Content-Type: text/plain") && answer.ends_with("\r\n\r\nHello, World!"), "{answer}");
+}
+
+/// Over TLS it is the same, connections are resumed, and they end with a word.
+#[unikernel_rt::test]
+async fn the_same_over_tls() {
+    let (left, right) = cable(Faults::NONE);
+    let client = stack(left, "10.0.0.1/24");
+    unikernel_rt::spawn(super::main(stack(right, "10.0.0.2/24")));
+    let connector = TlsConnector::builder(Roots::from_pem(super::CERTIFICATE).unwrap());
+    let connector = connector.alpn(&["http/1.1"]).build().unwrap();
+    for (path, length) in [("/hello", 13), ("/100k.bin", 102_400), ("/hello", 13)] {
+        let stream = client.connect("10.0.0.2:443".parse().unwrap()).await.unwrap();
+        let mut stream = connector.connect("bench-site", stream).await.unwrap();
+        assert_eq!(stream.info().alpn(), Some(&b"http/1.1"[..]));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let (mut all, mut piece) = (Vec::new(), [0; 20_000]);
+        while let len @ 1.. = stream.read(&mut piece).await.expect("it ends with close_notify") {
+            all.extend_from_slice(&piece[..len]);
+        }
+        let head = all.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(all.len() - head, length, "{path}");
+    }
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub(crate) struct Forged;
 /// A key, ready for use.
 pub(crate) enum Key {
     Assembly(Box<unikernel_tls_vector::Key>),
+    Software(Software),
+}
+
+/// Keys of RustCrypto's.
+pub(crate) enum Software {
     Aes128Gcm(Box<Aes128Gcm>),
     Aes256Gcm(Box<Aes256Gcm>),
     ChaCha20Poly1305(Box<ChaCha20Poly1305>),
@@ -43,35 +48,20 @@ pub(crate) enum Key {
 impl Key {
     /// `key` must have the algorithm's length; that rustls cuts it so is part of its contract.
     pub(crate) fn new(algorithm: Algorithm, key: &[u8]) -> Key {
-        const LEN: &str = "a key has its algorithm's length";
         if algorithm != Algorithm::ChaCha20Poly1305
             && let Some(key) = unikernel_tls_vector::Key::new(key)
         {
             return Key::Assembly(Box::new(key));
         }
-        match algorithm {
-            Algorithm::Aes128Gcm => Key::Aes128Gcm(Box::new(Aes128Gcm::new_from_slice(key).expect(LEN))),
-            Algorithm::Aes256Gcm => Key::Aes256Gcm(Box::new(Aes256Gcm::new_from_slice(key).expect(LEN))),
-            Algorithm::ChaCha20Poly1305 => {
-                Key::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new_from_slice(key).expect(LEN)))
-            }
-        }
+        Key::Software(Software::new(algorithm, key))
     }
 
     /// Encrypts `data` where it is; the tag follows it on the wire. A nonce must serve one message only.
     pub(crate) fn seal(&self, nonce: &[u8; NONCE_LEN], additional: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
-        if let Key::Assembly(key) = self {
-            return key.seal(nonce, additional, data);
+        match self {
+            Key::Assembly(key) => key.seal(nonce, additional, data),
+            Key::Software(key) => key.seal(nonce, additional, data),
         }
-        let nonce = &(*nonce).into();
-        let data = data.into();
-        let tag = match self {
-            Key::Assembly(_) => unreachable!("sealed above"),
-            Key::Aes128Gcm(key) => key.encrypt_inout_detached(nonce, additional, data),
-            Key::Aes256Gcm(key) => key.encrypt_inout_detached(nonce, additional, data),
-            Key::ChaCha20Poly1305(key) => key.encrypt_inout_detached(nonce, additional, data),
-        };
-        tag.expect("records are far below the 64 GiB these algorithms take").into()
     }
 
     /// Decrypts `data` where it is. When it is [`Forged`], what `data` holds is not to be used.
@@ -82,16 +72,47 @@ impl Key {
         data: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Forged> {
-        if let Key::Assembly(key) = self {
-            return key.open(nonce, additional, data, tag).map_err(|_| Forged);
-        }
-        let (nonce, tag) = (&(*nonce).into(), &(*tag).into());
-        let data = data.into();
         match self {
-            Key::Assembly(_) => unreachable!("opened above"),
-            Key::Aes128Gcm(key) => key.decrypt_inout_detached(nonce, additional, data, tag),
-            Key::Aes256Gcm(key) => key.decrypt_inout_detached(nonce, additional, data, tag),
-            Key::ChaCha20Poly1305(key) => key.decrypt_inout_detached(nonce, additional, data, tag),
+            Key::Assembly(key) => key.open(nonce, additional, data, tag).map_err(|_| Forged),
+            Key::Software(key) => key.open(nonce, additional, data, tag),
+        }
+    }
+}
+
+impl Software {
+    fn new(algorithm: Algorithm, key: &[u8]) -> Software {
+        const LEN: &str = "a key has its algorithm's length";
+        match algorithm {
+            Algorithm::Aes128Gcm => Software::Aes128Gcm(Box::new(Aes128Gcm::new_from_slice(key).expect(LEN))),
+            Algorithm::Aes256Gcm => Software::Aes256Gcm(Box::new(Aes256Gcm::new_from_slice(key).expect(LEN))),
+            Algorithm::ChaCha20Poly1305 => {
+                Software::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new_from_slice(key).expect(LEN)))
+            }
+        }
+    }
+
+    fn seal(&self, nonce: &[u8; NONCE_LEN], additional: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
+        let (nonce, data) = (&(*nonce).into(), data.into());
+        let tag = match self {
+            Software::Aes128Gcm(key) => key.encrypt_inout_detached(nonce, additional, data),
+            Software::Aes256Gcm(key) => key.encrypt_inout_detached(nonce, additional, data),
+            Software::ChaCha20Poly1305(key) => key.encrypt_inout_detached(nonce, additional, data),
+        };
+        tag.expect("records are far below the 64 GiB these algorithms take").into()
+    }
+
+    fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        additional: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Forged> {
+        let (nonce, tag, data) = (&(*nonce).into(), &(*tag).into(), data.into());
+        match self {
+            Software::Aes128Gcm(key) => key.decrypt_inout_detached(nonce, additional, data, tag),
+            Software::Aes256Gcm(key) => key.decrypt_inout_detached(nonce, additional, data, tag),
+            Software::ChaCha20Poly1305(key) => key.decrypt_inout_detached(nonce, additional, data, tag),
         }
         .map_err(|_| Forged)
     }
