@@ -62,6 +62,8 @@ mod half_open;
 mod header;
 mod interface;
 mod link;
+#[cfg(feature = "embedded-nal")]
+pub mod nal;
 mod names;
 #[allow(dead_code, unused_imports, reason = "parts are not used yet")]
 mod neighbor;

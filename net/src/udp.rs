@@ -60,6 +60,15 @@ impl UdpSocket {
         poll_fn(|cx| self.poll_send_to(cx, data, to)).await
     }
 
+    /// The same from `from`, an address of the machine: for answers that must come from where the question went to.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; there is no way to `to` from an address that is not that port's.
+    pub async fn send_from(&self, data: &[u8], from: IpAddr, to: SocketAddr) -> Result<(), SendError> {
+        poll_fn(|cx| self.shared.net.borrow_mut().poll_send(self.id, data, Some(from), to, cx.waker())).await
+    }
+
     /// The next datagram. What does not fit the buffer is lost. Cancel safe: a dropped future took none.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> Datagram {
         poll_fn(|cx| self.poll_recv_from(cx, buffer)).await
@@ -67,7 +76,7 @@ impl UdpSocket {
 
     /// [`send_to`](Self::send_to) for futures written by hand.
     pub fn poll_send_to(&self, cx: &mut Context<'_>, data: &[u8], to: SocketAddr) -> Poll<Result<(), SendError>> {
-        self.shared.net.borrow_mut().poll_send(self.id, data, to, cx.waker())
+        self.shared.net.borrow_mut().poll_send(self.id, data, None, to, cx.waker())
     }
 
     /// [`recv_from`](Self::recv_from) for futures written by hand.

@@ -120,11 +120,13 @@ impl Net {
         Poll::Ready(Arrival { from, to, len: data.len() })
     }
 
-    /// Sends a datagram; waits while the network port is full.
+    /// Sends a datagram, from the given address of the machine or the one that fits best; waits while the network port
+    /// is full.
     pub(crate) fn poll_send(
         &mut self,
         id: u32,
         data: &[u8],
+        from: Option<IpAddr>,
         to: SocketAddr,
         waker: &Waker,
     ) -> Poll<Result<(), SendError>> {
@@ -137,6 +139,10 @@ impl Net {
         };
         let port = self.sockets[id as usize].port;
         let interface = &mut self.interfaces[route.interface];
+        if from.is_some_and(|source| !interface.is_ours(source)) {
+            return Poll::Ready(Err(SendError::Unreachable));
+        }
+        let source = from.unwrap_or(route.source);
         let headers = UDP_HEADER_LEN + if to.is_ipv4() { 20 } else { 40 };
         let max = interface.mtu(to.is_ipv4()) - headers;
         if data.len() > max {
@@ -148,7 +154,7 @@ impl Net {
         }
         let macs = (interface.link.mac(), [0; 6]);
         let ports = (port, to.port());
-        let frame = match (route.source, to.ip()) {
+        let frame = match (source, to.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => udp4(Path { macs, source, destination }, ports, data),
             (IpAddr::V6(source), IpAddr::V6(destination)) => udp6(Path { macs, source, destination }, ports, data),
             _ => return Poll::Ready(Err(SendError::Unreachable)),

@@ -24,4 +24,10 @@ impl Net {
         }
         best.map(|(_, route)| route)
     }
+
+    /// The machine's address that the way to `destination` begins at.
+    #[cfg(feature = "embedded-nal")]
+    pub(crate) fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
+        self.route(destination).map(|route| route.source)
+    }
 }
