@@ -7,6 +7,7 @@ pub mod client;
 pub mod image;
 pub mod nginx;
 pub mod noise;
+pub mod server;
 pub mod vm;
 
 use std::time::Duration;

@@ -7,3 +7,5 @@ mod machines;
 mod many;
 mod proxy;
 mod refusals;
+mod third_party;
+mod visits;
