@@ -2,7 +2,6 @@
 
 use std::{
     net::{Ipv4Addr, TcpStream},
-    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::Instant,
@@ -31,13 +30,6 @@ impl Server {
     /// Debian's mosquitto; with a port alone it serves the loopback only, and everybody there.
     pub fn mosquitto(port: u16) -> Server {
         Server::start("mosquitto", &["-p", &port.to_string()], port)
-    }
-
-    /// Python's web server for the files of a folder: a stranger's HTTP.
-    pub fn files(port: u16, folder: &Path) -> Server {
-        let folder = folder.to_str().expect("is text");
-        let words = ["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory", folder];
-        Server::start("python3", &words, port)
     }
 
     /// Starts it and waits until it accepts connections.

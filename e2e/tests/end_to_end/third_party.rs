@@ -2,6 +2,7 @@
 
 use e2e::{
     client::{curl, get},
+    nginx::Nginx,
     server::{HOST, Server},
     vm::{Vm, free_port},
 };
@@ -22,7 +23,7 @@ fn picoserve_answers_curl() {
 
 /// One unikernel fetches from the other: `static-site` serves, through this machine's loopback.
 #[test]
-fn reqwless_fetches() {
+fn reqwless_fetches_from_another_machine() {
     let site = Vm::serving("static-site", "");
     let page = curl(&[&site.url("/style.css")]);
     let vm = Vm::serving("third-party", &format!("fetch=http://{HOST}:{}/style.css", site.port));
@@ -30,15 +31,14 @@ fn reqwless_fetches() {
 }
 
 #[test]
-fn reqwless_fetches_from_a_server_of_this_machine() {
-    let folder = tempfile::tempdir().unwrap();
+fn reqwless_fetches_from_nginx() {
+    let (home, site) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let page = "0123456789".repeat(PAGE_LEN / 10);
-    std::fs::write(folder.path().join("page"), &page).unwrap();
-    let port = free_port();
-    let server = Server::files(port, folder.path());
-    let vm = Vm::serving("third-party", &format!("fetch=http://{HOST}:{port}/page"));
+    std::fs::write(site.path().join("page"), &page).unwrap();
+    let nginx = Nginx::start(home.path(), site.path(), "nginx");
+    let vm = Vm::serving("third-party", &format!("fetch=http://{HOST}:{}/page", nginx.port));
     assert!(curl(&[&vm.url("/fetch")]).text() == format!("200 {page}"), "another page");
-    drop(server);
+    drop(nginx);
     let failed = get(vm.port, "/fetch");
     assert!(failed.status == 502 && failed.body.starts_with(b"reqwless: Network("), "{failed:?}");
 }
