@@ -1,0 +1,10 @@
+//! Every listing in the book. What stands between the anchors of a file is what a page shows.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod connecting;
+pub mod limits;
+pub mod names;
+pub mod tls;
