@@ -1,4 +1,4 @@
-//! The network of a unikernel: TCP over IPv4, over one Ethernet port.
+//! The network of a unikernel: TCP and UDP over IPv4 and IPv6, over one or several Ethernet ports; names and the date.
 //!
 //! ```
 //! # #[allow(dead_code)] mod app {
@@ -23,17 +23,34 @@
 //! # fn main() {}
 //! ```
 //!
-//! Start with [`Stack`], then [`Listener`] and [`Stream`]. [`limits`] holds every bound with its reason and
-//! [`Stats`] what happened.
+//! Start with [`Stack`], then [`Listener`], [`Stream`] and [`UdpSocket`]. [`Config`] says where addresses come from,
+//! [`limits`] holds every bound with its reason, and [`Stats`] what happened.
 //!
-//! How it works: one task owns the port ([`Stack`] starts it). It looks up the flow of a received frame in a
-//! hash table and hands the frame to that flow's own TCP machine; nothing ever walks over all connections, so
-//! a packet costs the same with one connection and with ten thousand. The machines are smoltcp's; every line
-//! that names smoltcp is in `engine.rs` and `engine/`.
+//! # How it works
 //!
-//! There: TCP (RFC 9293: listen, connect, half-close, keep-alive, window scaling of the peer, delayed
-//! acknowledgements, fast retransmit, Reno), IPv4 without fragments, ARP, ICMP echo, DHCPv4, checksum offload.
-//! Missing: UDP, DNS, IPv6, fragments, SYN cookies, several ports in one machine, receive windows over 64 KiB.
+//! One task owns the ports ([`Stack`] starts it). It reads the headers of a received frame once, looks up the flow in
+//! a hash table and hands the segment to that flow's own TCP machine; nothing ever walks over all connections, so a
+//! packet costs the same with one connection and with ten thousand. Handshakes wait in a bounded table and become
+//! flows when they are done. What keeps addresses and neighbours up to date is put aside until the end of a turn.
+//!
+//! All machines are without input and output: moments, random numbers and packets are their arguments, and one shell
+//! (`stack.rs`) asks for them. smoltcp's `wire` reads and writes ARP and DHCPv4; the rest is here.
+//!
+//! # What is there
+//!
+//! - TCP (RFC 9293): listen, connect, half-close, keep-alive, user timeout; window scaling (RFC 7323), selective
+//!   acknowledgements both ways (RFC 2018, RFC 6675), CUBIC (RFC 9438), tail loss probes (RFC 8985), RFC 5961 against blind
+//!   attacks, sequence numbers by RFC 6528, SYN cookies (RFC 4987); windows and send buffers that grow with use.
+//! - UDP with broadcast and groups (IGMP, MLD); fragments put together; ICMP echo, unreachable, and path MTU.
+//! - Static addresses, DHCPv4, router advertisements and SLAAC, DHCPv6, duplicate address detection; several ports
+//!   with routes; ARP and neighbour discovery that strangers cannot overwrite.
+//! - DNS with cache and search domains, happy eyeballs (RFC 8305), SNTP.
+//! - Checksums, cutting and merging of segments by the device.
+//!
+//! # What is missing
+//!
+//! TCP timestamps, ECN, and a choice of the local address or port · fragments of what is sent · forwarding between ports ·
+//! temporary IPv6 addresses · DNSSEC, mDNS · VLANs, jumbo frames beyond the device's MTU.
 #![no_std]
 #![forbid(unsafe_code)]
 
