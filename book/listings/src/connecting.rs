@@ -103,3 +103,17 @@ pub async fn count(client: &Client, url: &str) -> Result<usize> {
     Ok(total)
 }
 // ANCHOR_END: stream
+
+/// Speaks through the traits that third-party crates know.
+// ANCHOR: nal
+pub async fn greet<T: embedded_nal_async::TcpConnect>(network: &T, peer: SocketAddr) -> Result<(), T::Error> {
+    let mut connection = network.connect(peer).await?;
+    connection.write_all(b"hello").await
+}
+
+/// A [`Stack`] is such a network as it is.
+pub async fn greet_over(stack: &Stack, peer: SocketAddr) -> Result<()> {
+    greet(stack, peer).await?;
+    Ok(())
+}
+// ANCHOR_END: nal

@@ -62,13 +62,15 @@ pub fn client(stack: &Stack, connector: TlsConnector) -> Client {
 }
 // ANCHOR_END: client
 
-/// Whether somebody must act, or the network will do.
+/// What to tell an operator.
 // ANCHOR: reasons
-pub fn needs_an_operator(error: &TlsError) -> bool {
+pub fn advice(error: &TlsError) -> &'static str {
     match error {
-        TlsError::Certificate(Rejection::Expired { .. } | Rejection::WrongName { .. }) => true,
-        TlsError::Certificate(_) | TlsError::ClockNotSet => true,
-        _ => false,
+        TlsError::Certificate(Rejection::Expired { .. }) => "renew the certificate",
+        TlsError::Certificate(Rejection::WrongName { .. }) => "call the server by a name of its certificate",
+        TlsError::Certificate(_) => "check the chain and the roots",
+        TlsError::ClockNotSet => "give the machine a clock, or time servers",
+        _ => "try again",
     }
 }
 // ANCHOR_END: reasons
