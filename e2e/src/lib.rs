@@ -4,11 +4,15 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod dnsmasq;
 pub mod image;
+pub mod namespace;
 pub mod nginx;
 pub mod noise;
+pub mod output;
 pub mod server;
 pub mod vm;
+pub mod wire;
 
 use std::time::Duration;
 

@@ -1,25 +1,21 @@
 //! A running VM. Dropping it ends it.
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::Instant,
 };
 
-use crate::{PATIENCE, client, image};
+use crate::{PATIENCE, client, image, output::Output};
 
 /// A VM under `cargo unikernel runner`, with one port of this machine that leads to its web server.
 pub struct Vm {
     runner: Child,
     /// Leads to the guest's port 8080.
     pub port: u16,
-    output: Arc<Output>,
+    output: Output,
 }
 
 /// How a VM ended, and all it said.
@@ -29,13 +25,6 @@ pub struct End {
     pub code: i32,
     /// Console and messages of the runner.
     pub text: String,
-}
-
-#[derive(Default)]
-struct Output {
-    /// All text so far, and how many of the two streams are closed.
-    state: Mutex<(String, usize)>,
-    changed: Condvar,
 }
 
 impl Vm {
@@ -52,10 +41,8 @@ impl Vm {
         // If this process dies without dropping its VMs, they still end.
         command.args(["--timeout", "300"]).args(words.split_whitespace()).env("UNIKERNEL_QEMU_ARGS", qemu);
         let mut runner = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the runner starts");
-        let output = Arc::new(Output::default());
-        follow(runner.stdout.take().expect("is piped"), &output);
-        follow(runner.stderr.take().expect("is piped"), &output);
-        Vm { runner, port, output }
+        let (stdout, stderr) = (runner.stdout.take().expect("is piped"), runner.stderr.take().expect("is piped"));
+        Vm { runner, port, output: Output::of(vec![Box::new(stdout), Box::new(stderr)]) }
     }
 
     /// Starts the image and waits until its web server answers.
@@ -82,7 +69,7 @@ impl Vm {
 
     /// All it said so far.
     pub fn said(&self) -> String {
-        self.output.state.lock().expect("no reader panics").0.clone()
+        self.output.said()
     }
 
     /// Waits until it has said this.
@@ -92,28 +79,32 @@ impl Vm {
 
     /// Waits until it has said this or has ended; whether it has said it.
     pub fn says_or_ends(&self, text: &str) -> bool {
-        self.wait(|(said, closed)| said.contains(text) || *closed == 2);
+        self.output.wait(|said| said.contains(text));
         let said = self.said().contains(text);
         assert!(said || self.has_ended(), "never said `{text}`:\n{}", self.said());
         said
     }
 
+    /// The first address that it says it has and that is as wanted.
+    pub fn address(&self, wanted: impl Fn(&IpAddr) -> bool) -> IpAddr {
+        let find = |said: &str| {
+            let words = said.lines().filter_map(|line| line.split_once("network: address "));
+            words.filter_map(|(_, address)| address.trim().parse().ok()).find(|address| wanted(address))
+        };
+        self.output.wait(|said| find(said).is_some());
+        find(&self.said()).unwrap_or_else(|| panic!("no such address:\n{}", self.said()))
+    }
+
     /// Waits for its end.
     pub fn ends(mut self) -> End {
-        self.wait(|(_, closed)| *closed == 2);
+        self.output.wait(|_| false);
         assert!(self.has_ended(), "does not end:\n{}", self.said());
         let code = self.runner.wait().expect("is our child").code().expect("was not killed");
         End { code, text: self.said() }
     }
 
     fn has_ended(&self) -> bool {
-        self.output.state.lock().expect("no reader panics").1 == 2
-    }
-
-    fn wait(&self, done: impl Fn(&(String, usize)) -> bool) {
-        let state = self.output.state.lock().expect("no reader panics");
-        let waited = self.output.changed.wait_timeout_while(state, PATIENCE, |state| !done(state));
-        drop(waited.expect("no reader panics"));
+        self.output.has_ended()
     }
 }
 
@@ -126,19 +117,6 @@ impl Drop for Vm {
             eprintln!("the machine said:\n{}", self.said());
         }
     }
-}
-
-fn follow(stream: impl Read + Send + 'static, output: &Arc<Output>) {
-    let output = Arc::clone(output);
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut state = output.state.lock().expect("no reader panics");
-            state.0 += &(line + "\n");
-            output.changed.notify_all();
-        }
-        output.state.lock().expect("no reader panics").1 += 1;
-        output.changed.notify_all();
-    });
 }
 
 /// Below the range from which the system takes the ports of outgoing connections, and another for each VM.

@@ -4,6 +4,8 @@
 
 extern crate alloc;
 
+mod network;
+
 use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
 use core::{array, hint::black_box, iter};
 use unikernel_http::{Body, Bytes, Path, Router, State, get, post, serve};
@@ -23,10 +25,16 @@ async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_
         .route("/panic", get(panics))
         .route("/overflow", get(async || format!("{}", deeper(0))))
         .route("/module/{name}", get(module))
-        .route("/ports", get(async |State(site): State<Rc<Site>>| site.ports.clone()))
+        .route("/ports", get(async |State(site): State<Shared>| site.ports.clone()))
         .route("/memory", get(takes_all_memory))
+        .route("/addresses", get(network::addresses))
+        .route("/lookup/{name}", get(network::lookup))
+        .route("/fetch/{host}/{port}", get(network::fetch))
+        .route("/counters", get(network::counters))
+        .route("/time", get(network::time))
         .route("/exit", get(async || -> String { unikernel_rt::exit(43) }))
         .with_state(Rc::new(site));
+    unikernel_rt::spawn(network::echo_datagrams(stack.clone()));
     serve(stack.listen(8080)?, router).await
 }
 
@@ -46,17 +54,19 @@ impl Acquire for Ports {
     }
 }
 
+type Shared = Rc<Site>;
+
 struct Site {
     stack: Stack,
     modules: Modules,
     ports: String,
 }
 
-async fn stats(State(site): State<Rc<Site>>) -> String {
+async fn stats(State(site): State<Shared>) -> String {
     format!("{}", site.stack.stats().flows)
 }
 
-async fn module(State(site): State<Rc<Site>>, Path(name): Path<String>) -> Option<Bytes> {
+async fn module(State(site): State<Shared>, Path(name): Path<String>) -> Option<Bytes> {
     site.modules.get(&name).map(Bytes::from_static)
 }
 

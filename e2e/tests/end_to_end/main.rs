@@ -1,10 +1,13 @@
 //! Finished images, used from outside. Every test boots machines of its own.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod endings;
 mod http;
+mod lossy;
 mod machines;
 mod many;
+mod peers;
 mod proxy;
 mod refusals;
 mod third_party;
