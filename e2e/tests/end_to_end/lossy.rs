@@ -70,7 +70,7 @@ fn one_of_twenty_lost_some_doubled_and_overtaken() {
     });
 }
 
-/// What those who wait for the answers never send: SYNs from addresses that are not theirs.
+/// SYNs from addresses that are nobody's: their handshakes never end.
 #[test]
 fn a_small_flood_beside_an_honest_client() {
     namespace::inside(|| {
