@@ -15,7 +15,7 @@ const TAP: &str = "-netdev tap,id=tap,ifname=e2e0,script=no,downscript=no -devic
 const LEASES4: &[&str] = &["--dhcp-range=10.78.0.50,10.78.0.99,120", "--dhcp-option=58,12", "--dhcp-option=59,105"];
 const LEASES6: &[&str] =
     &["--enable-ra", "--dhcp-range=fd78::100,fd78::1ff,64,120", "--dhcp-option=option6:dns-server,[fd78::1]"];
-/// Names with addresses of both families, of one, and an alias. Datagrams hold 28 addresses at most.
+/// Names with addresses of both families, of one, and an alias. Datagrams hold 30 addresses of many.test.
 const NAMES: &[&str] = &[
     "--domain=test",
     "--dhcp-option=option:dns-server,10.78.0.1",
