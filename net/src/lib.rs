@@ -67,7 +67,7 @@ mod stats;
 mod stream;
 mod udp;
 
-#[allow(dead_code, unused_imports, reason = "parts are not used yet")]
+#[allow(dead_code, reason = "some of it is for its tests alone")]
 mod address;
 mod checksum;
 mod complaints;
@@ -82,7 +82,7 @@ mod link;
 #[cfg(feature = "embedded-nal")]
 pub mod nal;
 mod names;
-#[allow(dead_code, unused_imports, reason = "parts are not used yet")]
+#[allow(dead_code, reason = "some of it is for its tests alone")]
 mod neighbor;
 mod net;
 mod numbers;
@@ -91,7 +91,7 @@ mod race;
 mod siphash;
 mod sntp;
 mod sources;
-#[allow(dead_code, unused, reason = "parts are not used yet")]
+#[allow(dead_code, reason = "some of it is for its tests alone")]
 mod tcp;
 mod time_wait;
 mod timers;
