@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 }
 
 impl Acquire for Stack {
-    fn acquire(machine: &mut Machine) -> Result<Stack> {
+    async fn acquire(machine: &mut Machine) -> Result<Stack> {
         let mut devices = vec![machine.take_net()?];
         while let Ok(device) = machine.take_net() {
             devices.push(device);

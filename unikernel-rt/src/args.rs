@@ -172,7 +172,7 @@ impl Drop for Args {
 }
 
 impl Acquire for Args {
-    fn acquire(machine: &mut Machine) -> Result<Args> {
+    async fn acquire(machine: &mut Machine) -> Result<Args> {
         machine.args_belong_to_app();
         Ok(Args { finished: false })
     }

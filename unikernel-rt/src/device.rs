@@ -1,8 +1,13 @@
 //! Devices as the rest of the system sees them: traits that virtio drivers and simulated parts both implement.
 
+mod block;
+mod buffer;
 mod frame;
 pub(crate) mod pool;
 
+pub use block::{BlockCompletion, BlockDevice, BlockError, BlockInfo, BlockOp, BlockRequest};
+pub use buffer::Buffer;
+pub(crate) use buffer::BufferPool;
 #[cfg(target_os = "none")]
 pub(crate) use frame::HEADROOM;
 pub use frame::{Checksum, FRAME_LEN_DEFAULT, Frame, Segmentation};

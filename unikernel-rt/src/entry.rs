@@ -15,8 +15,8 @@ pub(crate) fn die(error: Error) -> ! {
 }
 
 /// Acquires one argument of `main`.
-pub fn acquire<T: crate::Acquire>(machine: &mut Machine) -> T {
-    T::acquire(machine).unwrap_or_else(|error| die(error))
+pub async fn acquire<T: crate::Acquire>(machine: &mut Machine) -> T {
+    T::acquire(machine).await.unwrap_or_else(|error| die(error))
 }
 
 /// Called between the acquisition and `main`.
@@ -95,10 +95,12 @@ macro_rules! __entry {
     ($main:path, [$($argument:ident: $type:ty),*]) => {
         const _: () = {
             #[unsafe(no_mangle)]
-            fn __unikernel_main(machine: &mut $crate::Machine) {
-                $(let $argument = $crate::entry::acquire::<$type>(machine);)*
-                $crate::entry::acquired(machine);
+            #[allow(unused_mut)]
+            fn __unikernel_main(mut machine: $crate::Machine) {
                 $crate::spawn($crate::entry::finish(async move {
+                    $(let $argument = $crate::entry::acquire::<$type>(&mut machine).await;)*
+                    $crate::entry::acquired(&machine);
+                    drop(machine);
                     $crate::entry::Outcome::into_result($main($($argument),*).await)
                 }));
             }
@@ -121,8 +123,10 @@ macro_rules! __entry {
             // The machine's `main` is compiled here too, so that a mistake in it is seen on the host.
             #[allow(dead_code)]
             fn check_types(machine: &mut $crate::Machine) {
-                $(let $argument = $crate::entry::acquire::<$type>(machine);)*
-                drop(async move { $crate::entry::Outcome::into_result($main($($argument),*).await) });
+                drop(async move {
+                    $(let $argument = $crate::entry::acquire::<$type>(machine).await;)*
+                    $crate::entry::Outcome::into_result($main($($argument),*).await)
+                });
             }
         };
     };
@@ -195,8 +199,8 @@ macro_rules! __test_harness {
     () => {
         const _: () = {
             #[unsafe(no_mangle)]
-            fn __unikernel_main(machine: &mut $crate::Machine) {
-                $crate::entry::run_tests(machine);
+            fn __unikernel_main(machine: $crate::Machine) {
+                $crate::entry::run_tests(&machine);
             }
         };
     };
@@ -235,7 +239,7 @@ mod bare {
     }
 
     /// Runs the tests whose name contains the boot argument `test=`. A panic ends the machine with its report.
-    pub fn run_tests(machine: &mut Machine) {
+    pub fn run_tests(machine: &Machine) {
         let filter: String = args::take("test").unwrap_or_else(|error| super::die(error)).unwrap_or_default();
         super::acquired(machine);
         crate::spawn(async move {

@@ -1,24 +1,29 @@
 //! Turns the arguments of `main` into devices: [`Acquire`]. [`Machine`] is what it draws from.
 
-use crate::{Error, Modules, Result, device::NetDevice};
-use alloc::{boxed::Box, collections::VecDeque};
+use crate::{
+    Error, Modules, Result,
+    device::{BlockDevice, BlockInfo, NetDevice},
+};
+use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec::Vec};
+use core::future::Future;
 
 /// A type that `main` can have as an argument.
 ///
 /// Arguments are acquired from left to right before `main` is called.
 pub trait Acquire: Sized {
-    /// Takes what it needs from the machine.
+    /// Takes what it needs from the machine, and waits for it where it must: a disk is read before it is a volume.
     ///
     /// # Errors
     ///
     /// What it needs is missing or misconfigured; the error says which flag or boot argument to add.
-    fn acquire(machine: &mut Machine) -> Result<Self>;
+    fn acquire(machine: &mut Machine) -> impl Future<Output = Result<Self>>;
 }
 
 /// The devices that nobody has taken yet.
 #[derive(Default)]
 pub struct Machine {
     nets: VecDeque<Box<dyn NetDevice>>,
+    disks: VecDeque<Box<dyn BlockDevice>>,
     modules: Modules,
     app_reads_args: bool,
 }
@@ -46,6 +51,50 @@ impl Machine {
                  `-netdev user,id=n0 -device virtio-net-pci,netdev=n0` (microvm: `virtio-net-device`)",
             )
         })
+    }
+
+    /// Plugs in a disk, after those that are there.
+    pub fn add_disk(&mut self, disk: Box<dyn BlockDevice>) {
+        self.disks.push_back(disk);
+    }
+
+    /// The disks that nobody has taken, in the order of the bus.
+    pub fn disks(&self) -> impl Iterator<Item = &BlockInfo> {
+        self.disks.iter().map(|disk| disk.info())
+    }
+
+    /// Takes the next disk, in the order of the bus.
+    ///
+    /// # Errors
+    ///
+    /// There is none left.
+    pub fn take_disk(&mut self) -> Result<Box<dyn BlockDevice>> {
+        self.disks.pop_front().ok_or_else(|| {
+            Error::msg(
+                "this unikernel needs a disk; start it with `cargo unikernel run --disk FILE`, or give QEMU \
+                 `-drive if=none,id=d0,format=raw,file=FILE -device virtio-blk-pci,drive=d0` (microvm: \
+                 `virtio-blk-device`)",
+            )
+        })
+    }
+
+    /// Takes the disk with this serial.
+    ///
+    /// # Errors
+    ///
+    /// There is none; the error names those that there are.
+    pub fn take_disk_named(&mut self, serial: &str) -> Result<Box<dyn BlockDevice>> {
+        let place = self.disks.iter().position(|disk| disk.info().serial == serial);
+        place.and_then(|place| self.disks.remove(place)).ok_or_else(|| self.no_disk_named(serial))
+    }
+
+    fn no_disk_named(&self, serial: &str) -> Error {
+        let names: Vec<String> = self.disks().map(|disk| format!("`{}`", disk.serial)).collect();
+        let names = if names.is_empty() { "no disks".into() } else { names.join(", ") };
+        Error::msg(format!(
+            "this unikernel needs a disk named `{serial}`; start it with `cargo unikernel run --volume {serial}=FILE`, or \
+             give QEMU `-device virtio-blk-pci,drive=…,serial={serial}`. The machine has {names}"
+        ))
     }
 
     /// Adds a boot module, as if the loader had passed it: a cpio archive counts as the files in it.
@@ -82,8 +131,8 @@ impl Machine {
 
 /// All of the machine that is left, for apps that wire their devices themselves.
 impl Acquire for Machine {
-    fn acquire(machine: &mut Machine) -> Result<Machine> {
-        let (nets, modules) = (core::mem::take(&mut machine.nets), machine.take_modules());
-        Ok(Machine { nets, modules, app_reads_args: machine.app_reads_args })
+    async fn acquire(machine: &mut Machine) -> Result<Machine> {
+        let (nets, disks) = (core::mem::take(&mut machine.nets), core::mem::take(&mut machine.disks));
+        Ok(Machine { nets, disks, modules: machine.take_modules(), app_reads_args: machine.app_reads_args })
     }
 }

@@ -55,7 +55,7 @@ impl Modules {
 }
 
 impl Acquire for Modules {
-    fn acquire(machine: &mut Machine) -> Result<Modules> {
+    async fn acquire(machine: &mut Machine) -> Result<Modules> {
         Ok(machine.take_modules())
     }
 }
@@ -129,7 +129,7 @@ mod tests {
         let mut machine = Machine::new();
         let added = machine.add_module(name, bytes.as_bytes().to_vec().leak());
         let found = added.map(|()| {
-            let modules = Modules::acquire(&mut machine).unwrap();
+            let modules = machine.take_modules();
             let text = |bytes| core::str::from_utf8(bytes).unwrap();
             modules.iter().map(|(name, bytes)| format!("{name}={} ", text(bytes))).collect::<String>()
         });

@@ -1,4 +1,4 @@
-//! Simulated parts for tests: cables and hubs with faults, network cards with abilities. Everything in it follows virtual time and a seed, so a test
+//! Simulated parts for tests: cables and hubs with faults, network cards with abilities, disks that lose power. Everything in it follows virtual time and a seed, so a test
 //! that failed once fails again.
 //!
 //! ```
@@ -15,12 +15,16 @@
 //! ```
 
 mod cable;
+mod disk;
+mod file_disk;
 mod nic;
 mod pcap;
 mod random;
 mod tcp;
 
 pub use cable::{Faults, SimPort, cable, hub};
+pub use disk::{Behaviour, Counts, Recording, SimDisk, Survivors};
+pub use file_disk::FileDisk;
 pub use nic::{MERGE_HEADER_LEN, Nic};
 pub use pcap::Pcap;
 pub use random::Random;

@@ -46,7 +46,7 @@ struct Ports(String);
 
 impl Acquire for Ports {
     /// Looks and leaves them where they are.
-    fn acquire(machine: &mut Machine) -> unikernel_rt::Result<Ports> {
+    async fn acquire(machine: &mut Machine) -> unikernel_rt::Result<Ports> {
         let ports: Vec<_> = iter::from_fn(|| machine.take_net().ok()).collect();
         let macs: Vec<_> = ports.iter().map(|port| format!("{:02x?}", port.mac())).collect();
         ports.into_iter().for_each(|port| machine.add_net(port));

@@ -12,7 +12,7 @@ pub(crate) use x86_64::*;
 
 use crate::{
     args::BootArgs,
-    device::FramePool,
+    device::{BufferPool, FramePool},
     entropy::Generator,
     executor::Executor,
     time::{TimerQueue, WallClock},
@@ -27,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) entropy: RefCell<Generator>,
     pub(crate) args: RefCell<BootArgs>,
     pub(crate) frames: RefCell<FramePool>,
+    pub(crate) buffers: RefCell<BufferPool>,
 }
 
 impl Core {
@@ -38,6 +39,7 @@ impl Core {
             entropy: RefCell::new(Generator::new(seed)),
             args: RefCell::new(args),
             frames: RefCell::default(),
+            buffers: RefCell::default(),
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn heap_stats() -> HeapStats {
 }
 
 pub(crate) fn heap_free() -> usize {
-    heap_stats().free() + super::with_core(|core| core.frames.borrow().len())
+    heap_stats().free() + super::with_core(|core| core.frames.borrow().len() + core.buffers.borrow().len())
 }
 
 impl State {
@@ -146,7 +146,7 @@ impl Heap {
 /// Waits for nothing: what lies in pools goes back to the heap, and then there may be enough.
 #[cold]
 fn relieve<T>(again: impl FnOnce() -> Option<T>) -> Option<T> {
-    super::give_back_frames();
+    super::give_back_pools();
     again()
 }
 

@@ -40,7 +40,7 @@ use start_info::StartInfo;
 
 unsafe extern "Rust" {
     /// The app; `#[unikernel_rt::main]` defines it.
-    safe fn __unikernel_main(machine: &mut Machine);
+    safe fn __unikernel_main(machine: Machine);
 }
 
 struct CoreSlot(UnsafeCell<Option<Core>>);
@@ -60,12 +60,14 @@ pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> R {
     f(core.expect("the core is set up before anything uses it"))
 }
 
-/// Returns the frames that wait to be used again to the heap, which has run out.
-fn give_back_frames() {
+/// Returns the frames and buffers that wait to be used again to the heap, which has run out.
+fn give_back_pools() {
     if CORE_READY.load(Ordering::Relaxed) {
         // Borrowed while the pool itself allocates; then it is not what holds the memory.
         let frames = with_core(|core| core.frames.try_borrow_mut().ok().map(|mut frames| frames.empty()));
         drop(frames);
+        let buffers = with_core(|core| core.buffers.try_borrow_mut().ok().map(|mut buffers| buffers.empty()));
+        drop(buffers);
     }
 }
 
@@ -118,7 +120,7 @@ unsafe extern "C" fn start(start_info: u32) -> ! {
         machine.add_module(name, memory::module(range)).unwrap_or_else(|error| entry::die(error));
     }
     virtio::probe(&mut machine, &facts).unwrap_or_else(|error| entry::die(error));
-    __unikernel_main(&mut machine);
+    __unikernel_main(machine);
     run()
 }
 
