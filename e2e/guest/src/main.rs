@@ -10,7 +10,11 @@ use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
 use core::{array, hint::black_box, iter};
 use unikernel_http::{Body, Bytes, Path, Router, State, get, post, serve};
 use unikernel_net::Stack;
-use unikernel_rt::{Acquire, Machine, Modules, log::warn};
+use unikernel_rt::{
+    Acquire, Machine, Modules,
+    fiber::{Fiber, Suspend},
+    log::warn,
+};
 
 #[unikernel_rt::main]
 async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_rt::Result {
@@ -24,6 +28,8 @@ async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_
         .route("/log", get(async || warn!("asked to log the number {}", 7)))
         .route("/panic", get(panics))
         .route("/overflow", get(async || format!("{}", deeper(0))))
+        .route("/overflow-on-fiber", get(overflows_on_fiber))
+        .route("/panic-on-fiber", get(panics_on_fiber))
         .route("/module/{name}", get(module))
         .route("/ports", get(async |State(site): State<Shared>| site.ports.clone()))
         .route("/memory", get(takes_all_memory))
@@ -78,6 +84,19 @@ async fn panics() -> String {
 fn deeper(depth: u64) -> u64 {
     let level: [u64; 64] = black_box(array::from_fn(|index| depth + index as u64));
     if black_box(depth) == u64::MAX { 0 } else { deeper(depth + 1) + level[black_box(1)] }
+}
+
+async fn overflows_on_fiber() -> String {
+    on_fiber(|| deeper(0))
+}
+
+async fn panics_on_fiber() -> String {
+    on_fiber(|| panic!("asked to panic on a fiber"))
+}
+
+fn on_fiber(run: impl FnOnce() -> u64 + Send + 'static) -> String {
+    let mut fiber = Fiber::new(16 * 1024, move |_: Suspend<(), u64>, ()| run()).expect("there is memory");
+    format!("{:?}", fiber.resume(()))
 }
 
 async fn takes_all_memory() -> String {

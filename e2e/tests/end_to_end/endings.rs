@@ -47,6 +47,19 @@ fn a_fault_of_the_cpu() {
 }
 
 #[test]
+fn an_overflow_on_a_fiber() {
+    let end = killed_by("/overflow-on-fiber");
+    check(&end, 102, &["page fault", "stack overflow", "e2e_guest::deeper", "(exit code 102)"]);
+}
+
+#[test]
+fn a_panic_on_a_fiber() {
+    let end = killed_by("/panic-on-fiber");
+    // The backtrace ends where the fiber starts.
+    check(&end, 101, &["asked to panic on a fiber", "e2e_guest::", "::fiber::start\nunikernel: end of report"]);
+}
+
+#[test]
 fn no_memory_left() {
     let end = killed_by("/memory");
     check(&end, 103, &["unikernel: out of memory", "-m ", "unikernel: the app ran out of memory (exit code 103)"]);

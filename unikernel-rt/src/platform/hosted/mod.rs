@@ -3,8 +3,10 @@
 //! When every task waits, the clock jumps to the next timer. So a test takes no longer than its work, and what
 //! it sees depends on nothing but its code and its seeds.
 
+mod fiber;
 mod launch;
 
+pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use launch::launch;
 
 use super::Core;

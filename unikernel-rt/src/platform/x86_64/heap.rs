@@ -56,7 +56,8 @@ pub(crate) fn heap_stats() -> HeapStats {
 }
 
 pub(crate) fn heap_free() -> usize {
-    heap_stats().free() + super::with_core(|core| core.frames.borrow().len() + core.buffers.borrow().len())
+    let pools = super::with_core(|core| core.frames.borrow().len() + core.buffers.borrow().len());
+    heap_stats().free() + pools + super::fiber::waiting_len()
 }
 
 impl State {
@@ -147,6 +148,7 @@ impl Heap {
 #[cold]
 fn relieve<T>(again: impl FnOnce() -> Option<T>) -> Option<T> {
     super::give_back_pools();
+    super::fiber::give_back_stacks();
     again()
 }
 

@@ -3,6 +3,10 @@
 //! Everything is mapped one to one. After [`init`] no page is both writable and executable, the first 64 KiB and
 //! the page below the stack are not mapped, and read-only data is sealed.
 
+mod guard;
+
+pub(super) use guard::{map_again, unmap};
+
 use super::start_info::{MODULES_MAX, StartInfo};
 use core::{alloc::Layout, ops::Range, ptr::NonNull};
 use linked_list_allocator::Heap;

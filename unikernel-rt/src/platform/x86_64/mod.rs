@@ -9,6 +9,7 @@ mod boot;
 mod clock;
 mod cpu;
 mod critical;
+mod fiber;
 mod heap;
 mod interrupts;
 mod logger;
@@ -24,6 +25,7 @@ mod start_info;
 mod virtio;
 
 pub(crate) use clock::{boot_unix_time, now_micros};
+pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use heap::{heap_free, heap_stats};
 pub(crate) use power::exit;
 pub(crate) use recover::catch_panic;

@@ -1,6 +1,7 @@
 //! Going on after a panic in a supervised task: the registers at its poll are kept, and the panic handler returns to
 //! them. Nothing is unwound; what the task held stays where it is.
 
+use super::fiber;
 use core::{
     arch::naked_asm,
     cell::UnsafeCell,
@@ -30,6 +31,9 @@ pub(crate) fn catch_panic(mut f: &mut dyn FnMut()) -> bool {
     // SAFETY: `SLOT` is free, since polls do not nest; `call` fits its argument.
     let panicked = unsafe { call_with_way_back(call, &raw mut f, SLOT.0.get()) };
     RUNNING.store(false, Ordering::Relaxed);
+    if panicked != 0 {
+        fiber::abandon();
+    }
     panicked == 0
 }
 

@@ -3,7 +3,7 @@
 //! Written as plain text, so that it can be read without the ELF; the runner adds function names and lines to the
 //! addresses. No memory contents are printed.
 
-use super::{heap_stats, interrupts::FaultFrame, memory, power, recover, serial, serial::console_line};
+use super::{fiber, heap_stats, interrupts::FaultFrame, memory, power, recover, serial, serial::console_line};
 use core::{
     arch::asm,
     fmt::Write,
@@ -86,7 +86,7 @@ pub(super) extern "C" fn fault(frame: &FaultFrame) -> ! {
     if frame.vector == 14 || frame.vector == 8 {
         let address = Cr2::read_raw();
         let _ = write!(serial::Console, " at address {address:#x}");
-        if memory::stack_guard().contains(&address) {
+        if memory::stack_guard().contains(&address) || fiber::is_overflow(address) {
             let _ = write!(serial::Console, ": stack overflow");
         } else if address < 0x1_0000 {
             let _ = write!(serial::Console, ": null pointer");
@@ -138,15 +138,16 @@ fn last_words(first: Option<u64>, frame: u64) {
     REPORTING.store(false, Ordering::Relaxed);
 }
 
-/// Follows the frame pointers: each frame holds the caller's frame and the return address.
+/// Follows the frame pointers: each frame holds the caller's frame and the return address. On a fiber they end where it
+/// was started.
 fn backtrace(mut frame: u64) {
-    let image = memory::image();
+    let stack = fiber::current_stack().unwrap_or(memory::stack_guard().end..memory::image().end);
     for _ in 0..FRAMES_MAX {
         // A frame outside the stack is where the chain ends or was damaged: reading it could fault.
-        if !frame.is_multiple_of(8) || !(memory::stack_guard().end..image.end - 16).contains(&frame) {
+        if !frame.is_multiple_of(8) || !(stack.start..stack.end - 16).contains(&frame) {
             return;
         }
-        // SAFETY: two aligned words within the image's stack section, which is mapped.
+        // SAFETY: two aligned words within the image's stack section or a fiber's stack, both of which are mapped.
         let [caller, address] = unsafe { *(frame as *const [u64; 2]) };
         if !memory::text().contains(&address) {
             return;
