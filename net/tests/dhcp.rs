@@ -204,10 +204,10 @@ async fn connections_end_with_their_address() {
 }
 
 /// What the boot arguments make: an address, or an error that says this.
-fn acquired(expected: Result<&str, &str>) {
+async fn acquired(expected: Result<&str, &str>) {
     let mut machine = Machine::new();
     machine.add_net(Box::new(cable(Faults::NONE).0));
-    match (Stack::acquire(&mut machine), expected) {
+    match (Stack::acquire(&mut machine).await, expected) {
         (Ok(stack), Ok(address)) => assert_eq!(stack.addresses()[0].to_string(), address),
         (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
         (Ok(_), Err(text)) => panic!("there is no error `{text}`"),
@@ -217,12 +217,12 @@ fn acquired(expected: Result<&str, &str>) {
 
 #[unikernel_rt::test(args = "ip=10.77.0.2/24")]
 async fn a_static_address() {
-    acquired(Ok("10.77.0.2"))
+    acquired(Ok("10.77.0.2")).await
 }
 
 #[unikernel_rt::test(args = "ip=10.77.0.2/24 gw=10.77.0.1 net.connections=100")]
 async fn a_static_address_with_everything() {
-    acquired(Ok("10.77.0.2"))
+    acquired(Ok("10.77.0.2")).await
 }
 
 #[unikernel_rt::test(args = "ip=10.77.0.2/24,gw=10.77.0.1")]
@@ -234,37 +234,37 @@ async fn a_gateway_behind_a_comma() {
 
 #[unikernel_rt::test(args = "ip=10.77.0.2")]
 async fn no_length() {
-    acquired(Err("boot argument `ip=10.77.0.2`: expected a host's ADDR/LEN, such as 192.168.1.2/24"))
+    acquired(Err("boot argument `ip=10.77.0.2`: expected a host's ADDR/LEN, such as 192.168.1.2/24")).await
 }
 
 #[unikernel_rt::test(args = "ip=10.77.0.2/24,10.77.0.1")]
 async fn something_behind_a_comma() {
-    acquired(Err("after the comma, expected gw=ADDR"))
+    acquired(Err("after the comma, expected gw=ADDR")).await
 }
 
 #[unikernel_rt::test(args = "ip=10.77.0.2/24 gw=router")]
 async fn a_gateway_that_is_no_address() {
-    acquired(Err("boot argument `gw=router`: expected ADDR, such as 192.168.1.1"))
+    acquired(Err("boot argument `gw=router`: expected ADDR, such as 192.168.1.1")).await
 }
 
 #[unikernel_rt::test(args = "ip=10.77.0.2/24 gw=10.78.0.1")]
 async fn a_gateway_outside() {
-    acquired(Err("boot argument `gw=10.78.0.1`: expected another host of the network of `ip=10.77.0.2/24`"))
+    acquired(Err("boot argument `gw=10.78.0.1`: expected another host of the network of `ip=10.77.0.2/24`")).await
 }
 
 #[unikernel_rt::test(args = "gw=10.78.0.1")]
 async fn a_gateway_alone() {
-    acquired(Err("add `ip=ADDR/LEN`"))
+    acquired(Err("add `ip=ADDR/LEN`")).await
 }
 
 #[unikernel_rt::test(args = "net.connections=many")]
 async fn connections_that_are_no_number() {
-    acquired(Err("boot argument `net.connections=many`: expected a number, 1 or more"))
+    acquired(Err("boot argument `net.connections=many`: expected a number, 1 or more")).await
 }
 
 #[unikernel_rt::test]
 async fn no_port() {
-    let error = Stack::acquire(&mut Machine::new()).err().unwrap();
+    let error = Stack::acquire(&mut Machine::new()).await.err().unwrap();
     assert!(error.to_string().contains("needs a network port"), "{error}");
 }
 

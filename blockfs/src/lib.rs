@@ -1,0 +1,22 @@
+//! Disks for unikernels: [`Disk`], a block device that tasks share; [`Volume`], the files on it.
+#![cfg_attr(target_os = "none", no_std)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![allow(dead_code)]
+
+extern crate alloc;
+
+mod disk;
+mod error;
+mod file;
+mod fs;
+mod metadata;
+mod mount;
+mod path;
+mod volume;
+
+pub use disk::{CacheStats, Disk};
+pub use error::{Cause, Error, Result};
+pub use file::File;
+pub use metadata::{Entry, Format, Kind, Metadata, Space, VolumeInfo};
+pub use volume::Volume;

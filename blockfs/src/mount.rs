@@ -1,0 +1,46 @@
+//! Recognises what is on a disk. The one place that knows which formats there are.
+
+use crate::{Disk, Volume, error::Cause, metadata::Format};
+
+/// A disk is blank when so much of its start is zero: every format we know, and most others, have something there.
+const BLANK_LEN: u64 = 1 << 20;
+
+/// What an interrupted format leaves at the start, so that the disk still counts as blank.
+pub(crate) const FORMATTING: &[u8; 32] = b"UNIKERNEL FORMATS THIS DISK NOW.";
+
+pub(crate) async fn mount(disk: Disk) -> Result<Volume, Cause> {
+    match is_blank(&disk).await? {
+        true => Err(Cause::Blank),
+        false => Err(Cause::unsupported(
+            "it holds no volume of a known format (EROFS, tar, ext4, littlefs, FAT32), or its start is damaged",
+        )),
+    }
+}
+
+pub(crate) async fn mount_or_format(disk: Disk, kind: Format) -> Result<Volume, Cause> {
+    if is_blank(&disk).await? { format(disk, kind).await } else { mount(disk).await }
+}
+
+pub(crate) async fn format(disk: Disk, _format: Format) -> Result<Volume, Cause> {
+    if disk.is_read_only() {
+        return Err(Cause::ReadOnly);
+    }
+    Err(Cause::unsupported("volumes of this format are made on a workstation, and read here"))
+}
+
+/// Whether there is nothing on the disk, or a format that was interrupted.
+pub(crate) async fn is_blank(disk: &Disk) -> Result<bool, Cause> {
+    let end = disk.len().min(BLANK_LEN);
+    let mut at = 0;
+    while at < end {
+        let bytes = disk.read_some(at, (end - at) as usize).await?;
+        if at == 0 && bytes.starts_with(FORMATTING) {
+            return Ok(true);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += bytes.len() as u64;
+    }
+    Ok(true)
+}
