@@ -34,8 +34,9 @@
 //! ```
 //!
 //! The computation may compute, allocate, suspend, and resume fibers of its own. It is no task: it must not call what
-//! belongs to the machine (clock, spawning, randomness, log, devices). On the workstation it is a thread, which
-//! runs only while its resumer waits for it, so tests stay repeatable; but that thread is on no machine.
+//! belongs to the machine (clock, spawning, randomness, log, devices), nor suspend with a lock that others take. On the
+//! workstation it is a thread, which runs only while its resumer waits for it, so tests stay repeatable; but that
+//! thread is on no machine.
 
 use crate::platform::{RawFiber, RawSuspend};
 use alloc::{boxed::Box, sync::Arc};
@@ -73,11 +74,11 @@ pub enum Step<Out> {
 }
 
 impl<In: Send + 'static, Out: Send + 'static> Fiber<In, Out> {
-    /// Takes a stack of `stack_len` bytes: rounded up to whole pages, and never less than 16 KiB, which a panic needs for its
-    /// report. `run` starts at the first `resume`, with its input.
+    /// Takes a stack of `stack_len` bytes: rounded up to whole pages, and never less than 16 KiB. `run` starts at the first
+    /// `resume`, with its input.
     ///
-    /// A computation that needs more stack than that ends the machine with a report. Debug builds need several
-    /// times as much as optimised ones. On the workstation the stack is at least 1 MiB.
+    /// A computation that needs more stack than that ends the machine with a report; a debug build may where an
+    /// optimised one does not. On the workstation the stack is at least 1 MiB.
     ///
     /// # Errors
     ///

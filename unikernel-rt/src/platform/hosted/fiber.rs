@@ -8,7 +8,7 @@ use std::{
     thread::{self, Builder, JoinHandle},
 };
 
-/// Debug builds of tests need several times the stack of an image.
+/// Tests are mostly debug builds, which need more stack than an image; and it takes memory only once it is used.
 const STACK_LEN_MIN: usize = 1 << 20;
 
 /// Why the resumer may go on.

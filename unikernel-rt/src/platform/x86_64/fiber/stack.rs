@@ -10,7 +10,7 @@ const PAGE_LEN: usize = 4096;
 /// The page below each stack, which ends it.
 pub(super) const GUARD_LEN: u64 = PAGE_LEN as u64;
 
-/// The report of a panic takes up to 4 KiB, in debug builds twice that.
+/// A smaller one would not be worth its guard page. The report of a panic takes about 1 KiB.
 const STACK_LEN_MIN: usize = 16 * 1024;
 
 /// Stacks that wait to be used again: a file system needs one for each operation that is going on, which are a few.
