@@ -98,6 +98,32 @@ pub struct BlockRequest {
     pub buffers: Vec<Buffer>,
 }
 
+impl BlockRequest {
+    /// Panics where a disk may not be asked this; a real device would answer with an error, or worse.
+    pub(crate) fn check(&self, info: &BlockInfo) {
+        assert!(info.contains(&(self.offset..self.offset + self.len)), "a request outside the disk or its sectors");
+        let (mut total, mut longest) = (0, 0);
+        for buffer in &self.buffers {
+            total += buffer.len();
+            longest = longest.max(buffer.len());
+        }
+        let segments = self.buffers.len();
+        match self.op {
+            BlockOp::Read | BlockOp::Write => {
+                assert!(total as u64 == self.len && total > 0, "the buffers are as long as the request");
+                assert!(segments <= info.segments_max && longest <= info.segment_len_max, "too much at once");
+            }
+            _ => assert!(segments == 0, "buffers for an operation that has none"),
+        }
+        match self.op {
+            BlockOp::Read | BlockOp::Write => {}
+            BlockOp::Flush => assert!(info.has_volatile_cache && self.len == 0, "a flush that is not offered"),
+            BlockOp::Discard => assert!(self.len <= info.discard_len_max, "a discard that is not offered"),
+            BlockOp::WriteZeroes => assert!(self.len <= info.write_zeroes_len_max, "zeroes that are not offered"),
+        }
+    }
+}
+
 /// A request that is done, with its buffers.
 #[derive(Debug)]
 pub struct BlockCompletion {

@@ -245,6 +245,11 @@ impl Irq {
             none => *none = Some(waker.clone()),
         }
     }
+
+    /// Whether the interrupt came since the last [`wake`](Self::wake).
+    pub(super) fn has_come(&self) -> bool {
+        wakers().borrow()[self.number].is_none()
+    }
 }
 
 fn wakers() -> &'static RefCell<[Option<Waker>; VECTOR_COUNT as usize]> {

@@ -45,7 +45,7 @@ impl BlockDevice for Device {
     }
 
     fn submit(&mut self, request: BlockRequest) -> Result<(), BlockRequest> {
-        check(&self.info, &request);
+        request.check(&self.info);
         if self.queued.len() + self.under_way.len() >= self.info.queue_len {
             return Err(request);
         }
@@ -135,23 +135,4 @@ fn take_fault(faults: &mut [Fault], op: BlockOp, range: &core::ops::Range<u64>) 
     let fault = faults.iter_mut().find(touches)?;
     fault.times -= 1;
     Some(fault.error)
-}
-
-/// What a driver may not be asked; a real device would answer with an error, or worse.
-fn check(info: &BlockInfo, request: &BlockRequest) {
-    assert!(
-        info.contains(&(request.offset..request.offset + request.len)),
-        "a request outside the disk or its sectors"
-    );
-    let total: usize = request.buffers.iter().map(|buffer| buffer.len()).sum();
-    let (segments, longest) = (request.buffers.len(), request.buffers.iter().map(|buffer| buffer.len()).max());
-    match request.op {
-        BlockOp::Read | BlockOp::Write => {
-            assert!(total as u64 == request.len && total > 0, "the buffers are as long as the request");
-            assert!(segments <= info.segments_max && longest.unwrap_or(0) <= info.segment_len_max, "too much at once");
-        }
-        BlockOp::Flush => assert!(info.has_volatile_cache && request.len == 0, "a flush that is not offered"),
-        BlockOp::Discard => assert!(request.len <= info.discard_len_max, "a discard that is not offered"),
-        BlockOp::WriteZeroes => assert!(request.len <= info.write_zeroes_len_max, "zeroes that are not offered"),
-    }
 }

@@ -1,9 +1,12 @@
 //! virtio devices: found on the PCI bus, on the command line, or in the ACPI tables; reached through the transports of
 //! `virtio-drivers`, driven by asynchronous drivers of our own.
 
+mod block;
 mod net;
 mod pci_transport;
 mod queue;
+mod request_queue;
+mod ring;
 mod rng;
 
 use super::{
@@ -34,21 +37,33 @@ pub(super) use rng::collect as collect_entropy;
 /// A device is there but cannot be used; the error says which and why.
 pub(super) fn probe(machine: &mut Machine, facts: &Facts) -> Result {
     for function in pci::functions(VENDOR) {
-        if PciTransport::device_type_of(function) == Some(DeviceType::Network) {
+        if PciTransport::device_type_of(function).is_some_and(has_driver) {
             let mut transport = PciTransport::new(function)?;
             let irq = Irq::new().ok_or_else(no_vector)?;
             transport.set_interrupt(irq.vector())?;
-            machine.add_net(Box::new(net::VirtioNet::new(transport, irq)?));
+            add(machine, transport, irq)?;
         }
     }
     for device in mmio_devices(facts)? {
-        let Some(transport) = mmio_transport(&device) else { continue };
-        if transport.device_type() == DeviceType::Network {
+        let transport = mmio_transport(&device).filter(|transport| has_driver(transport.device_type()));
+        if let Some(transport) = transport {
             let irq = Irq::new().ok_or_else(no_vector)?;
             let (io_apic, line) = facts.io_apic_of(device.line);
             apic::route(io_apic, line, irq.vector());
-            machine.add_net(Box::new(net::VirtioNet::new(transport, irq)?));
+            add(machine, transport, irq)?;
         }
+    }
+    Ok(())
+}
+
+fn has_driver(kind: DeviceType) -> bool {
+    matches!(kind, DeviceType::Network | DeviceType::Block)
+}
+
+fn add(machine: &mut Machine, transport: impl Transport + 'static, irq: Irq) -> Result {
+    match transport.device_type() {
+        DeviceType::Network => machine.add_net(Box::new(net::VirtioNet::new(transport, irq)?)),
+        _ => machine.add_disk(Box::new(block::VirtioBlock::new(transport, irq)?)),
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ mod setup;
 
 use super::{
     super::interrupts::Irq,
-    queue::{Direction, Lie, Queue},
+    queue::{Direction, Queue},
+    ring::Lie,
 };
 use crate::{
     Result,

@@ -34,8 +34,6 @@ mod common {
     pub(super) const LEN: u32 = 56;
 }
 
-const NO_VECTOR: u16 = 0xffff;
-
 /// Queues whose doorbells are remembered: a network port has two, and a control queue.
 const QUEUES_MAX: usize = 4;
 
@@ -191,7 +189,8 @@ impl Transport for PciTransport {
     }
 
     fn queue_set(&mut self, queue: u16, size: u32, descriptors: PhysAddr, driver: PhysAddr, device: PhysAddr) {
-        self.common.write(common::CONFIG_MSIX_VECTOR, NO_VECTOR);
+        // A device that fails says so with an interrupt of its configuration.
+        self.common.write(common::CONFIG_MSIX_VECTOR, 0_u16);
         self.select(queue);
         self.common.write(common::QUEUE_SIZE, size as u16);
         // Entry 0 of the MSI-X table, see `set_interrupt`.
@@ -247,5 +246,12 @@ impl Transport for PciTransport {
             device.write(offset + index, *byte);
         }
         Ok(())
+    }
+}
+
+/// As that of `MmioTransport`: a device that nobody drives must not touch memory that is used again.
+impl Drop for PciTransport {
+    fn drop(&mut self) {
+        self.set_status(DeviceStatus::empty());
     }
 }
