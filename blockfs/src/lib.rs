@@ -10,6 +10,8 @@ mod disk;
 mod error;
 mod file;
 mod fs;
+#[cfg(feature = "littlefs")]
+mod littlefs;
 mod metadata;
 mod mount;
 mod path;

@@ -1,5 +1,7 @@
 //! Recognises what is on a disk. The one place that knows which formats there are.
 
+#[cfg(feature = "littlefs")]
+use crate::littlefs;
 use crate::{Disk, Volume, error::Cause, metadata::Format};
 
 /// A disk is blank when so much of its start is zero: every format we know, and most others, have something there.
@@ -9,23 +11,32 @@ const BLANK_LEN: u64 = 1 << 20;
 pub(crate) const FORMATTING: &[u8; 32] = b"UNIKERNEL FORMATS THIS DISK NOW.";
 
 pub(crate) async fn mount(disk: Disk) -> Result<Volume, Cause> {
-    match is_blank(&disk).await? {
-        true => Err(Cause::Blank),
-        false => Err(Cause::unsupported(
-            "it holds no volume of a known format (EROFS, tar, ext4, littlefs, FAT32), or its start is damaged",
-        )),
+    if is_blank(&disk).await? {
+        return Err(Cause::Blank);
     }
+    #[cfg(feature = "littlefs")]
+    if let Some(head) = littlefs::Head::find(&disk).await? {
+        return littlefs::mount(disk, head).await;
+    }
+    Err(Cause::unsupported(
+        "it holds no volume of a known format (EROFS, tar, ext4, littlefs, FAT32), or its start is damaged",
+    ))
 }
 
 pub(crate) async fn mount_or_format(disk: Disk, kind: Format) -> Result<Volume, Cause> {
     if is_blank(&disk).await? { format(disk, kind).await } else { mount(disk).await }
 }
 
-pub(crate) async fn format(disk: Disk, _format: Format) -> Result<Volume, Cause> {
+pub(crate) async fn format(disk: Disk, format: Format) -> Result<Volume, Cause> {
     if disk.is_read_only() {
         return Err(Cause::ReadOnly);
     }
-    Err(Cause::unsupported("volumes of this format are made on a workstation, and read here"))
+    match format {
+        #[cfg(feature = "littlefs")]
+        Format::Littlefs => littlefs::format(&disk).await?,
+        _ => return Err(Cause::unsupported("volumes of this format are made on a workstation, and read here")),
+    }
+    mount(disk).await
 }
 
 /// Whether there is nothing on the disk, or a format that was interrupted.
