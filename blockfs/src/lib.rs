@@ -7,6 +7,8 @@
 extern crate alloc;
 
 mod disk;
+#[cfg(feature = "erofs")]
+mod erofs;
 mod error;
 mod file;
 mod fs;

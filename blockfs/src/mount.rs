@@ -14,6 +14,10 @@ pub(crate) async fn mount(disk: Disk) -> Result<Volume, Cause> {
     if is_blank(&disk).await? {
         return Err(Cause::Blank);
     }
+    #[cfg(feature = "erofs")]
+    if let Some(system) = crate::erofs::mount(&disk).await? {
+        return Ok(Volume::new(system));
+    }
     #[cfg(feature = "littlefs")]
     if let Some(head) = littlefs::Head::find(&disk).await? {
         return littlefs::mount(disk, head).await;
