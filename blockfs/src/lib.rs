@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod check;
 mod disk;
 #[cfg(feature = "erofs")]
 mod erofs;
@@ -19,6 +20,7 @@ mod mount;
 mod path;
 mod volume;
 
+pub use check::Report;
 pub use disk::{CacheStats, Disk};
 pub use error::{Cause, Error, Result};
 pub use file::File;

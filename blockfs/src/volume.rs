@@ -1,7 +1,7 @@
 //! [`Volume`]: the files of a disk.
 
 use crate::{
-    Disk,
+    Disk, Report, check,
     disk::refused,
     error::{Cause, Error, Result},
     file::File,
@@ -244,6 +244,12 @@ impl Volume {
     /// The disk failed.
     pub async fn sync(&self) -> Result {
         self.0.sync().await.map_err(|cause| Error::new("sync the volume", "", cause))
+    }
+
+    /// Lists every folder and reads every file, for tools and tests. What cannot be read is in the report; formats that have
+    /// checksums compare them.
+    pub async fn check(&self) -> Report {
+        check::check(self).await
     }
 
     /// Every file below a folder with its path, links and others left out; for tools and tests. Folders come before what

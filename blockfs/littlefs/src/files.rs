@@ -1,12 +1,13 @@
 //! Open files.
 
-use crate::{Error, Littlefs, Result, Storage, empty, error, names::TIME_ATTRIBUTE, names::terminated, zeros};
+use crate::{Error, Fault, Littlefs, Result, Storage, empty, error, names::TIME_ATTRIBUTE, names::terminated, zeros};
 use alloc::{boxed::Box, vec::Vec};
 use core::ptr::NonNull;
 use littlefs_rust_core::{
-    Lfs, LfsAttr, LfsDir, LfsFile, LfsFileConfig, LfsInfo,
+    Lfs, LfsDir, LfsFile, LfsFileConfig, LfsInfo, lfs_mattr, lfs_mktag,
     lfs_type::{
         lfs_open_flags::{LFS_F_DIRTY, LFS_F_ERRED, LFS_F_INLINE, LFS_O_CREAT, LFS_O_RDONLY, LFS_O_RDWR, LFS_O_TRUNC},
+        lfs_type::{LFS_TYPE_CTZSTRUCT, LFS_TYPE_INLINESTRUCT, LFS_TYPE_USERATTR},
         lfs_whence_flags::LFS_SEEK_SET,
     },
 };
@@ -55,9 +56,6 @@ pub(crate) struct OpenFile(NonNull<Memory>);
 struct Memory {
     file: LfsFile,
     config: LfsFileConfig,
-    attribute: LfsAttr,
-    /// When it was last changed; what the attribute points to.
-    time: [u8; 8],
     cache: Vec<u64>,
     is_writer: bool,
     /// An error after which the file must not be synced.
@@ -76,9 +74,7 @@ impl OpenFile {
         let null = core::ptr::null_mut();
         let memory = Box::new(Memory {
             file: empty(),
-            config: LfsFileConfig { buffer: null, attrs: null.cast(), attr_count: 1 },
-            attribute: LfsAttr { type_: TIME_ATTRIBUTE, buffer: null, size: 8 },
-            time: [0; 8],
+            config: LfsFileConfig { buffer: null, attrs: null.cast(), attr_count: 0 },
             cache: zeros(cache_len)?,
             is_writer: false,
             failed: None,
@@ -87,8 +83,6 @@ impl OpenFile {
         // SAFETY: it was just made, and nobody else has it.
         let of = unsafe { &mut *memory.as_ptr() };
         of.config.buffer = of.cache.as_mut_ptr().cast();
-        of.config.attrs = &raw mut of.attribute;
-        of.attribute.buffer = (&raw mut of.time).cast();
         Ok(OpenFile(memory))
     }
 
@@ -112,6 +106,17 @@ impl OpenFile {
     fn blocks(&self) -> (u32, u32) {
         // SAFETY: the port is not running.
         unsafe { ((*self.file()).ctz.head, (*self.file()).ctz.size) }
+    }
+
+    fn position(&self) -> u32 {
+        // SAFETY: the port is not running.
+        unsafe { (*self.file()).pos }
+    }
+
+    /// Where the bytes of an inline file are.
+    fn cache(&self) -> *const core::ffi::c_void {
+        // SAFETY: the port is not running.
+        unsafe { (*self.file()).cache.buffer.cast_const().cast() }
     }
 
     /// The pair of blocks and the number in it where its name is; the pair of nulls when that is gone.
@@ -146,11 +151,6 @@ impl OpenFile {
             unsafe { (*self.0.as_ptr()).failed = Some(error) };
         }
         result
-    }
-
-    fn set_time(&self, seconds: u64) {
-        // SAFETY: the port is not running.
-        unsafe { (*self.0.as_ptr()).time = seconds.to_le_bytes() };
     }
 }
 
@@ -191,10 +191,6 @@ impl<S: Storage> Littlefs<S> {
             self.abandon(id);
             return Err(Error::Corrupt);
         }
-        if mode != Mode::Create {
-            // It is changed when it is written, not for the attribute alone.
-            file.set_flags(file.flags() & !LFS_F_DIRTY);
-        }
         // SAFETY: the port does not know this field.
         unsafe { (*file.0.as_ptr()).is_writer = true };
         Ok((id, len))
@@ -231,15 +227,41 @@ impl<S: Storage> Littlefs<S> {
     /// Makes what was written the file's content; `now` is the time of the change, in seconds since 1970.
     pub fn sync(&mut self, id: FileId, now: u64) -> Result<()> {
         self.check_writer(id)?;
+        let result = if self.files[id.0].is_removed() { Err(Error::NotFound) } else { self.commit(id, now) };
+        self.files[id.0].fail(result)
+    }
+
+    /// What the port's `lfs_file_sync` does, with the time in the same change of the folder. The port has attributes of files
+    /// for that, but counts the place of a name twice when it rewrites a folder's block with one.
+    fn commit(&mut self, id: FileId, now: u64) -> Result<()> {
+        // To go to another place writes the cache.
+        let (_, len) = self.files[id.0].blocks();
+        self.seek(id, if self.files[id.0].position() == len { 0 } else { len })?;
         let file = &self.files[id.0];
-        if file.is_removed() {
-            return file.fail(Err(Error::NotFound));
+        if file.flags() & LFS_F_DIRTY == 0 {
+            return Ok(());
         }
-        file.set_time(now);
-        let result = error::check(littlefs_rust_core::lfs_file_sync(self.begin(), file.file()));
-        // The port says nothing of a file that failed before.
-        let result = if file.flags() & LFS_F_ERRED != 0 { result.and(Err(Error::Io)) } else { result };
-        file.fail(result)
+        let ((head, len), (_, number)) = (file.blocks(), file.place());
+        let place = [head.to_le(), len.to_le()];
+        let content = match file.flags() & LFS_F_INLINE {
+            0 => {
+                // The data have to be on the disk before the name refers to them.
+                self.storage().sync().map_err(|fault| if fault == Fault::Io { Error::Io } else { Error::Corrupt })?;
+                lfs_mattr { tag: lfs_mktag(LFS_TYPE_CTZSTRUCT, number.into(), 8), buffer: place.as_ptr().cast() }
+            }
+            _ => lfs_mattr { tag: lfs_mktag(LFS_TYPE_INLINESTRUCT, number.into(), len), buffer: file.cache() },
+        };
+        let now = now.to_le_bytes();
+        let time_tag = lfs_mktag(LFS_TYPE_USERATTR + u32::from(TIME_ATTRIBUTE), number.into(), 8);
+        let changes = [content, lfs_mattr { tag: time_tag, buffer: now.as_ptr().cast() }];
+        let file = self.files[id.0].file();
+        // SAFETY: the port is not running; it takes the folder of its own file, as its own sync does.
+        let folder = unsafe { &raw mut (*file).m };
+        let (lfs, changes) = (self.begin(), &changes);
+        error::check(littlefs_rust_core::lfs_dir_commit(lfs, folder, changes.as_ptr().cast(), changes.len() as i32))?;
+        let file = &self.files[id.0];
+        file.set_flags(file.flags() & !LFS_F_DIRTY);
+        Ok(())
     }
 
     /// Closes a file; what was written since the last sync is forgotten. A number that is not in use is a bug of the

@@ -35,6 +35,9 @@ pub const NAME_LEN_MAX: u32 = 255;
 /// A disk of blocks. What is written before [`sync`](Self::sync) returns survives a loss of power, before anything that
 /// is written later. It must not panic.
 pub trait Storage {
+    /// How many blocks there can be.
+    fn block_count(&self) -> u32;
+
     /// Fills `bytes` from `offset` in `block`.
     fn read(&mut self, block: u32, offset: u32, bytes: &mut [u8]) -> Result<(), Fault>;
 
@@ -87,11 +90,16 @@ impl<S: Storage> Littlefs<S> {
         Ok(volume.into_storage())
     }
 
-    /// Mounts the volume on `storage`.
+    /// Mounts the volume on `storage`, and ends what a loss of power interrupted: as long as a file is under way from
+    /// one folder to another, the port does not see the one whose name comes after it.
     pub fn mount(storage: S, geometry: &Geometry) -> Result<Littlefs<S>> {
-        let volume = Littlefs::new(storage, geometry)?;
+        let mut volume = Littlefs::new(storage, geometry)?;
         let (lfs, config) = volume.pointers();
         error::check(littlefs_rust_core::lfs_mount(lfs, config))?;
+        if volume.block_count()? > volume.storage().block_count() {
+            return Err(Error::Corrupt);
+        }
+        error::check(littlefs_rust_core::lfs_fs_mkconsistent(volume.begin()))?;
         Ok(volume)
     }
 

@@ -89,8 +89,8 @@ impl Bridge {
             fault: RefCell::default(),
             is_broken: Cell::new(false),
         });
-        let len = disk.len();
-        let fiber = Fiber::new(STACK_LEN, move |suspend, _| live(suspend, &geometry, len));
+        let (len, is_read_only) = (disk.len(), disk.is_read_only());
+        let fiber = Fiber::new(STACK_LEN, move |suspend, _| live(suspend, &geometry, len, is_read_only));
         let fiber = fiber.map_err(|_| Cause::OutOfMemory)?;
         let (sender, receiver) = oneshot();
         *lines.current.borrow_mut() = Some(sender);
@@ -233,9 +233,9 @@ async fn execute(request: Request, disk: &Disk, lines: &Lines) -> Result<Vec<u8>
 }
 
 /// The fiber: mounts the volume and does operations until it is dropped.
-fn live(suspend: Suspend<Input, Output>, geometry: &Geometry, disk_len: u64) -> Output {
+fn live(suspend: Suspend<Input, Output>, geometry: &Geometry, disk_len: u64, is_read_only: bool) -> Output {
     let suspend = Rc::new(suspend);
-    let storage = FiberStorage::new(suspend.clone(), geometry.block_len, disk_len);
+    let storage = FiberStorage::new(suspend.clone(), geometry.block_len, disk_len, is_read_only);
     let mounted = Littlefs::mount(storage, geometry).and_then(|volume| Ok((volume.block_count()?, volume)));
     let (block_count, mut volume) = match mounted {
         Ok(mounted) => mounted,

@@ -9,7 +9,8 @@ use unikernel_rt::device::Buffer;
 /// Formats the disk. Between the two flushes in the middle it counts as blank; before them it is as it was.
 pub(crate) async fn format(disk: &Disk) -> Result<(), Cause> {
     let geometry = geometry::for_new(disk)?;
-    let memory = Memory { block_len: geometry.block_len as usize, blocks: BTreeMap::new() };
+    let (block_len, block_count) = (geometry.block_len as usize, geometry.block_count);
+    let memory = Memory { block_len, block_count, blocks: BTreeMap::new() };
     let blocks = Littlefs::format(memory, &geometry).map_err(cause_of)?.blocks;
     let sector_len = geometry.sector_len as usize;
 
@@ -46,10 +47,15 @@ fn cause_of(error: Error) -> Cause {
 /// The blocks that were written.
 struct Memory {
     block_len: usize,
+    block_count: u32,
     blocks: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Storage for Memory {
+    fn block_count(&self) -> u32 {
+        self.block_count
+    }
+
     fn read(&mut self, block: u32, offset: u32, bytes: &mut [u8]) -> Result<(), Fault> {
         match self.blocks.get(&block) {
             Some(block) => bytes.copy_from_slice(&block[offset as usize..][..bytes.len()]),

@@ -24,6 +24,7 @@ use crate::{
     metadata::{Entry, Format, Kind, Metadata, Space, VolumeInfo},
 };
 use alloc::{
+    boxed::Box,
     rc::Rc,
     string::{String, ToString},
     vec::Vec,
@@ -44,9 +45,6 @@ pub(crate) async fn mount(disk: Disk, head: Head) -> Result<Volume, Cause> {
     let geometry = head.geometry(&disk)?;
     let (bridge, block_count) = Bridge::mount(disk.clone(), geometry).await?;
     let len = u64::from(block_count) * u64::from(geometry.block_len);
-    if len > disk.len() {
-        return Err(Cause::damaged("the volume is larger than the disk"));
-    }
     let info = VolumeInfo {
         format: Format::Littlefs,
         len,

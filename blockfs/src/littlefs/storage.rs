@@ -39,6 +39,8 @@ pub(super) struct FiberStorage {
     /// In the order in which they were written; later ones win.
     waiting: Vec<Extent>,
     waiting_len: usize,
+    /// What is written stays in memory: the disk is read-only, and something was interrupted that mounting ends.
+    is_overlay: bool,
     /// Something was written since the last flush.
     is_dirty: bool,
     /// A write failed. What is on the disk is not known any more, so nothing is written on top of it.
@@ -73,7 +75,12 @@ impl Extent {
 }
 
 impl FiberStorage {
-    pub(super) fn new(fiber: Rc<Suspend<Input, Output>>, block_len: u32, disk_len: u64) -> FiberStorage {
+    pub(super) fn new(
+        fiber: Rc<Suspend<Input, Output>>,
+        block_len: u32,
+        disk_len: u64,
+        is_overlay: bool,
+    ) -> FiberStorage {
         let mut storage = FiberStorage {
             fiber,
             block_len: block_len.into(),
@@ -82,6 +89,7 @@ impl FiberStorage {
             tick: 0,
             waiting: Vec::new(),
             waiting_len: 0,
+            is_overlay,
             is_dirty: false,
             is_broken: false,
             accesses_left: 0,
@@ -157,6 +165,9 @@ impl FiberStorage {
 
     /// Writes all that waits.
     fn write_out(&mut self) -> Result<(), Fault> {
+        if self.is_overlay {
+            return Ok(());
+        }
         self.waiting_len = 0;
         for extent in core::mem::take(&mut self.waiting) {
             self.is_dirty = true;
@@ -176,6 +187,10 @@ impl FiberStorage {
 }
 
 impl Storage for FiberStorage {
+    fn block_count(&self) -> u32 {
+        u32::try_from(self.block_count).unwrap_or(u32::MAX)
+    }
+
     fn read(&mut self, block: u32, offset: u32, bytes: &mut [u8]) -> Result<(), Fault> {
         let mut at = self.place(block, offset, bytes.len())?;
         let latest = self.waiting.iter().rev().find(|extent| extent.overlaps(at, bytes.len()));

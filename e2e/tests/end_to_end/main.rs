@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
-mod disks;
 mod endings;
 mod http;
 mod lossy;
