@@ -97,6 +97,17 @@ async fn no_reader_sees_the_past() {
     }
 }
 
+/// Pages that were read together, of which one is written since.
+#[unikernel_rt::test]
+async fn what_follows_a_page_is_not_of_the_past() {
+    let (_, disk) = slow_disk(9);
+    disk.read(0, 64 * 1024).await.unwrap();
+    disk.write(8192, Buffer::from_bytes(&[1; 4096])).await.unwrap();
+    assert_eq!(disk.read_cached(4096, 8192), None);
+    assert_eq!(disk.read_some(4096, 8192).await.unwrap(), pattern(4096, 4096));
+    assert_eq!(disk.read(4096, 8192).await.unwrap(), [pattern(4096, 4096), vec![1; 4096]].concat());
+}
+
 #[unikernel_rt::test]
 async fn dropped_requests_leave_nothing_behind() {
     let (_, disk) = slow_disk(3);

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod dnsmasq;
 pub mod image;
+pub mod liar;
 pub mod namespace;
 pub mod nginx;
 pub mod noise;

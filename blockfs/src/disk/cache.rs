@@ -47,6 +47,8 @@ struct Piece {
     bytes: Bytes,
     /// Pages in the index.
     live: usize,
+    /// Pages that were written since: who reads on from an earlier one ends before them.
+    holes: Vec<u64>,
     /// Read since the clock's hand passed.
     was_used: bool,
 }
@@ -105,7 +107,9 @@ impl Cache {
         let piece = &mut self.pieces[*self.pages.get(&page)?];
         piece.was_used = true;
         let start = ((page - piece.first_page) * PAGE_LEN) as usize;
-        Some(piece.bytes.slice(start..))
+        let hole = piece.holes.iter().filter(|hole| **hole > page).min();
+        let end = hole.map_or(piece.bytes.len(), |hole| ((hole - piece.first_page) * PAGE_LEN) as usize);
+        Some(piece.bytes.slice(start..end))
     }
 
     /// Looks at `page` for a reader of pages up to `end`.
@@ -141,7 +145,8 @@ impl Cache {
         self.forget(&pages);
         self.stats.len += bytes.len();
         let live = (pages.end - pages.start) as usize;
-        let piece = self.pieces.insert(Piece { first_page: pages.start, bytes, live, was_used: false });
+        let piece =
+            self.pieces.insert(Piece { first_page: pages.start, bytes, live, holes: Vec::new(), was_used: false });
         for page in pages {
             self.pages.insert(page, piece);
         }
@@ -170,6 +175,7 @@ impl Cache {
             any = true;
             let piece = &mut self.pieces[number];
             piece.live -= 1;
+            piece.holes.push(page);
             if piece.live == 0 {
                 self.stats.len -= piece.bytes.len();
                 piece.bytes = Bytes::new();

@@ -137,15 +137,23 @@ pub async fn errors(disk: &mut dyn BlockDevice) -> String {
     format!("cannot read [{}]; write: {written:?}", failed.join(", "))
 }
 
-/// Eight reads at once, then one more. Tells how they went, and whether all memory came back.
+/// What a read is long, so that memory that is lost is seen.
+const LONG_READ_LEN: usize = 64 * 1024;
+
+/// Eight reads at once, then one more. Tells how they went, and whether all their memory came back.
 pub async fn requests(disk: &mut dyn BlockDevice) -> String {
-    let sector_len = disk.info().sector_len;
+    let free = heap::free();
     let mut results = vec![String::new(); 8];
-    let reads = (0..8_usize).map(|number| read((number * sector_len) as u64, sector_len));
+    let reads = (0..8).map(|number| read((number * LONG_READ_LEN) as u64, LONG_READ_LEN));
     run_all(disk, usize::MAX, reads, |done| {
-        results[done.request.offset as usize / sector_len] = format!("{:?}", done.result);
+        results[done.request.offset as usize / LONG_READ_LEN] = match done.result {
+            Ok(()) => "ok".into(),
+            Err(error) => format!("{error:?}"),
+        };
     })
     .await;
-    let last = run(disk, read(0, sector_len)).await.map(|_| ());
-    format!("answered [{}], then {last:?}; {} bytes free", results.join(", "), heap::free())
+    let last = run(disk, read(0, LONG_READ_LEN)).await.map(|_| ());
+    let is_lost = free.saturating_sub(heap::free()) > LONG_READ_LEN / 2;
+    let memory = if is_lost { "lost" } else { "back" };
+    format!("answered {}, then {last:?}; memory is {memory}", results.join(" "))
 }
