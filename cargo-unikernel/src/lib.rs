@@ -5,7 +5,7 @@
 //! |---|---|
 //! | which options apply? | [`package`] (Cargo.toml), [`runner`] (command line), merged in [`settings`] |
 //! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
-//! | which QEMU command is that, with which files? | [`qemu`], [`module`] |
+//! | which QEMU command is that, with which files? | [`qemu`], [`module`], [`disk`], [`drives`] |
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
 //! | does its web server answer? | [`announce`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
@@ -17,7 +17,9 @@ pub mod babysit;
 pub mod build;
 pub mod cli;
 pub mod console;
+pub mod disk;
 pub mod doctor;
+pub mod drives;
 pub mod ending;
 pub mod image;
 pub mod install;

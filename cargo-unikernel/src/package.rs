@@ -64,11 +64,13 @@ pub fn is_test(image: &Path) -> bool {
 }
 
 fn settings(package: &Package) -> Result<PackageSettings> {
-    parse(package.metadata.get("unikernel"))
-        .with_context(|| format!("[package.metadata.unikernel] in {}", package.manifest_path))
+    let settings = parse(package.metadata.get("unikernel"));
+    let settings = settings.with_context(|| format!("[package.metadata.unikernel] in {}", package.manifest_path))?;
+    let folder = package.manifest_path.parent().map(PathBuf::from).unwrap_or_default();
+    Ok(PackageSettings { folder, ..settings })
 }
 
-const KEYS: [&str; 4] = ["ports", "memory", "machine", "net"];
+const KEYS: [&str; 6] = ["ports", "memory", "machine", "net", "disks", "volumes"];
 
 fn parse(value: Option<&Value>) -> Result<PackageSettings> {
     let Some(value) = value else { return Ok(PackageSettings::default()) };
@@ -99,11 +101,18 @@ mod tests {
     fn wrong_settings_are_named() {
         check(json!({}), "accepted");
         check(json!({ "ports": ["8080:80"], "memory": "64M", "machine": "microvm", "net": true }), "accepted");
-        check(json!({ "port": 80 }), "has an unknown key `port`; known are `ports`, `memory`, `machine`, `net`");
+        check(json!({ "disks": ["site"], "volumes": ["state=s.img,size=1M"] }), "accepted");
+        check(
+            json!({ "port": 80 }),
+            "has an unknown key `port`; known are `ports`, `memory`, `machine`, `net`, `disks`",
+        );
         check(json!({ "ports": "80" }), "has a wrong value for `ports`: invalid type: string");
         check(json!({ "net": "yes" }), "has a wrong value for `net`: invalid type: string");
         check(json!({ "ports": ["http"] }), "`http` is no port; write HOST:GUEST");
         check(json!({ "memory": "lots" }), "`lots` is no memory size");
+        check(json!({ "disks": ["a,serial=ü"] }), "`ü` is no name of a disk");
+        check(json!({ "volumes": ["state"] }), "`state` is no volume");
+        check(json!({ "volumes": ["a=x", "a=y"] }), "two disks have the name `a`");
         check(json!({ "machine": "virt" }), "`virt` is no machine type");
         check(json!(["ports"]), "is no table");
     }

@@ -7,6 +7,8 @@ use std::{
 
 use crate::{
     accel::Accel,
+    disk,
+    drives::{Access, Attached},
     settings::{Net, Settings},
 };
 
@@ -20,6 +22,8 @@ pub struct Vm<'a> {
     pub image: &'a Path,
     /// The archive of its boot modules.
     pub modules: Option<&'a Path>,
+    /// Its disks, in the order of the bus.
+    pub disks: &'a [Attached],
     /// Boot arguments, `key=value` words.
     pub boot_arguments: &'a [String],
     /// Words of `UNIKERNEL_QEMU_ARGS`; they come last, so they win.
@@ -32,6 +36,7 @@ impl Vm<'_> {
         let mut line = Line(Vec::new());
         self.add_machine(&mut line);
         self.add_network(&mut line);
+        self.disks.iter().enumerate().for_each(|(number, disk)| self.add_disk(&mut line, number, disk));
         line.words("-kernel").path(self.image.to_owned());
         if let Some(modules) = self.modules {
             line.words("-initrd").path(modules.to_owned());
@@ -73,6 +78,21 @@ impl Vm<'_> {
             let file = file.display().to_string().replace(',', ",,");
             line.words("-object").0.push(format!("filter-dump,id=pcap,netdev=net0,file={file}").into());
         }
+    }
+
+    /// A flush of the guest is one of the file; between two of them the workstation's cache works.
+    fn add_disk(&self, line: &mut Line, number: usize, disk: &Attached) {
+        let access = match disk.access {
+            Access::Write => "",
+            Access::Read => ",readonly=on",
+            Access::Scratch => ",snapshot=on",
+        };
+        let file = disk::for_qemu(&disk.file);
+        let rest = "cache=writeback,aio=threads,discard=unmap";
+        let drive = format!("if=none,id=disk{number},format=raw,file={file},{rest}{access}");
+        line.words("-drive").0.push(drive.into());
+        let serial = disk.serial.as_ref().map(|serial| format!(",serial={serial}")).unwrap_or_default();
+        line.words(&format!("-device {},drive=disk{number}{serial}", self.virtio("virtio-blk")));
     }
 
     fn virtio(&self, device: &str) -> String {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     accel, announce,
     console::Console,
+    drives,
     ending::Ending,
     image, install, module, package, port, qemu,
     settings::{Options, Settings},
@@ -50,6 +51,7 @@ Environment:
 Settings of a package, in its Cargo.toml:
   [package.metadata.unikernel]
   ports = [\"8080:80\"]   memory = \"64M\"   machine = \"q35\"   net = true
+  disks = [\"site.img\"]   volumes = [\"state=state.img,size=64M\"]   (in tests: none, and empty ones)
 
 Exit codes:
   0 success, 1 main returned an error, 2 the app could not start (device or boot argument missing or wrong),
@@ -88,11 +90,13 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let settings = Settings::merge(&origin.settings, arguments.options, is_test).map_err(anyhow::Error::msg)?;
     let extra = extra_arguments()?;
     let modules = module::pack(&settings.modules, &arguments.elf)?;
+    let disks = drives::attach(&settings.drives, &arguments.elf)?;
     let vm = qemu::Vm {
         settings: &settings,
         accel,
         image: &arguments.elf,
         modules: modules.as_deref(),
+        disks: &disks,
         boot_arguments: &boot_arguments,
         extra: &extra,
     };

@@ -5,7 +5,12 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::{accel::Accel, module::ModuleFile, port::Port};
+use crate::{
+    accel::Accel,
+    drives::{self, Drive, DriveOptions},
+    module::ModuleFile,
+    port::Port,
+};
 
 /// `[package.metadata.unikernel]` of the app's Cargo.toml.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -20,6 +25,15 @@ pub struct PackageSettings {
     pub machine: Option<String>,
     /// `false`: the VM has no network device.
     pub net: Option<bool>,
+    /// As for `--disk`.
+    #[serde(default)]
+    pub disks: Vec<String>,
+    /// As for `--volume`.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// Where relative paths start: the package's folder.
+    #[serde(skip)]
+    pub folder: PathBuf,
 }
 
 /// Options of the VM that `runner` takes; everything unset falls back to the package, then to the defaults.
@@ -45,6 +59,9 @@ pub struct Options {
     /// for several.
     #[arg(long = "module", value_name = "[NAME=]FILE")]
     pub modules: Vec<ModuleFile>,
+    /// Disks and volumes.
+    #[command(flatten)]
+    pub drives: DriveOptions,
     /// Records every Ethernet frame into a pcap file.
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
@@ -68,7 +85,7 @@ impl Options {
         ];
         let ports = self.ports.iter().map(|port| format!("--port={port}"));
         let modules = self.modules.iter().map(|module| format!("--module={module}"));
-        single.into_iter().flatten().chain(ports).chain(modules).collect()
+        single.into_iter().flatten().chain(ports).chain(modules).chain(self.drives.words()).collect()
     }
 }
 
@@ -85,6 +102,8 @@ pub struct Settings {
     pub net: Net,
     /// Files in its memory.
     pub modules: Vec<ModuleFile>,
+    /// Its disks, in the order of the bus.
+    pub drives: Vec<Drive>,
     /// Where frames are recorded.
     pub pcap: Option<PathBuf>,
     /// When it is stopped.
@@ -95,10 +114,13 @@ pub struct Settings {
 const MEMORY: &str = "64M";
 
 impl Settings {
-    /// Merges the two sources. A test gets no ports of the package, so that it can run beside the app.
+    /// Merges the two sources. A test gets no ports of the package, and none of what is on its disks, so that it can run
+    /// beside the app.
     pub fn merge(package: &PackageSettings, options: Options, is_test: bool) -> Result<Settings, String> {
         let parse_ports = || package.ports.iter().map(|port| port.parse()).collect::<Result<Vec<Port>, _>>();
         let package_ports = if is_test { Vec::new() } else { parse_ports()? };
+        let of_package = drives::of_package(&package.disks, &package.volumes, &package.folder)?;
+        let of_package = if is_test { drives::for_test(of_package) } else { of_package };
         let memory = package.memory.as_deref().unwrap_or(MEMORY).parse()?;
         let machine = package.machine.as_deref().unwrap_or("q35").parse()?;
         let net = if package.net == Some(false) { Net::None } else { Net::User };
@@ -108,6 +130,7 @@ impl Settings {
             machine: options.machine.unwrap_or(machine),
             net: options.net.unwrap_or(net),
             modules: options.modules,
+            drives: drives::merge(of_package, options.drives)?,
             pcap: options.pcap,
             timeout: options.timeout,
         };
@@ -237,6 +260,8 @@ mod tests {
             "--port=1:2",
             "--port=3:4",
             "--module=key.pem=my key",
+            "--volume=state=s.img,size=1M",
+            "--disk=a b.img,serial=site,ro",
         ];
         let line: Line = clap::Parser::parse_from(["line"].iter().chain(&words));
         assert_eq!(line.options.words(), words);

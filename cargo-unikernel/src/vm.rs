@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 
-use crate::ending::Ending;
+use crate::{drives, ending::Ending};
 
 /// How long QEMU may take to end in order (to flush its files) before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -78,6 +78,10 @@ fn relay_stderr(stderr: ChildStderr) -> JoinHandle<bool> {
             let line = String::from_utf8_lossy(&line);
             // Our own SIGTERM; the runner says so itself.
             if line.contains("terminating on signal") {
+                continue;
+            }
+            let line = drives::explain(&line).map_or(line, Into::into);
+            if line.is_empty() {
                 continue;
             }
             complained |= !line.contains("warning:");

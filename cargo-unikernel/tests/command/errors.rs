@@ -71,6 +71,9 @@ fn options_are_wrong() {
         ("--machine virt", "`virt` is no machine type of ours; choose `q35`, `pc` or `microvm`"),
         ("--accel hvf", "`hvf` is no acceleration; choose `kvm` or `tcg`"),
         ("--timeout never", "`never` is no time; write a number of seconds"),
+        ("--disk ,ro", "`,ro` names no file; write FILE[,serial=NAME][,ro]"),
+        ("--volume state", "`state` is no volume; write NAME=FILE[,size=SIZE], such as `state=state.img,size=64M`"),
+        ("--volume a=b,size=big", "`big` is no size of a disk; write a number with K, M, G or T"),
         ("--net tap", "[possible values: user, none]"),
     ] {
         let shown = Stage::new().run(&format!("runner app {option}"));

@@ -102,6 +102,6 @@ fn wrong_wishes_are_named() {
     package(&stage, "port = 8080");
     let shown = stage.run("runner app --dry-run");
     let expected = "error: [package.metadata.unikernel] in STAGE/Cargo.toml: has an unknown key `port`; known are \
-                    `ports`, `memory`, `machine`, `net`\n";
+                    `ports`, `memory`, `machine`, `net`, `disks`, `volumes`\n";
     assert_eq!((shown.code, shown.stderr.as_str()), (125, expected));
 }
