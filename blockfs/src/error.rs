@@ -40,6 +40,14 @@ pub enum Cause {
     OutOfRange,
     /// There is not enough memory.
     OutOfMemory,
+    /// More than a limit of this implementation, which the sentence names.
+    Limit(&'static str),
+    /// What a transaction read has changed since.
+    Conflict,
+    /// An earlier write failed, so nothing more is written.
+    Poisoned,
+    /// It was closed.
+    Closed,
     /// The device failed.
     Disk(BlockError),
 }
@@ -86,6 +94,12 @@ impl fmt::Display for Cause {
             }
             Cause::OutOfRange => "it lies beyond the end of the disk",
             Cause::OutOfMemory => "there is not enough memory; give the machine more with -m",
+            Cause::Limit(what) => what,
+            Cause::Conflict => "what it read has been changed by others meanwhile; do it again",
+            Cause::Poisoned => {
+                "an earlier write failed, so nothing more is written; see to the disk, then open it anew"
+            }
+            Cause::Closed => "it was closed",
             Cause::Disk(error) => return error.fmt(f),
         })
     }

@@ -13,6 +13,7 @@ mod erofs;
 mod error;
 mod file;
 mod fs;
+pub mod kv;
 #[cfg(feature = "littlefs")]
 mod littlefs;
 mod metadata;
