@@ -11,6 +11,8 @@ mod disk;
 #[cfg(feature = "erofs")]
 mod erofs;
 mod error;
+#[cfg(feature = "fat")]
+mod fat;
 mod file;
 mod fs;
 pub mod kv;

@@ -1,5 +1,7 @@
 //! Recognises what is on a disk. The one place that knows which formats there are.
 
+#[cfg(feature = "fat")]
+use crate::fat;
 #[cfg(feature = "littlefs")]
 use crate::littlefs;
 use crate::{Disk, Volume, error::Cause, metadata::Format};
@@ -17,6 +19,10 @@ pub(crate) async fn mount(disk: Disk) -> Result<Volume, Cause> {
     #[cfg(feature = "erofs")]
     if let Some(system) = crate::erofs::mount(&disk).await? {
         return Ok(Volume::new(system));
+    }
+    #[cfg(feature = "fat")]
+    if fat::is_fat(&disk).await? {
+        return fat::mount(disk).await;
     }
     #[cfg(feature = "littlefs")]
     if let Some(head) = littlefs::Head::find(&disk).await? {
@@ -36,6 +42,8 @@ pub(crate) async fn format(disk: Disk, format: Format) -> Result<Volume, Cause> 
         return Err(Cause::ReadOnly);
     }
     match format {
+        #[cfg(feature = "fat")]
+        Format::Fat => fat::format(&disk).await?,
         #[cfg(feature = "littlefs")]
         Format::Littlefs => littlefs::format(&disk).await?,
         _ => return Err(Cause::unsupported("volumes of this format are made on a workstation, and read here")),
