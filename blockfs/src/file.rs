@@ -18,6 +18,9 @@ const READ_AHEAD_LEN: usize = 256 * 1024;
 ///
 /// What was written is safe, and seen by those who open the file later, after [`sync`](File::sync). Dropping the file
 /// does that in the background, and an error is only logged then.
+///
+/// A clone is the same open file with a position of its own.
+#[derive(Clone)]
 pub struct File {
     node: Rc<dyn Node>,
     path: Box<str>,

@@ -20,11 +20,14 @@ pub mod kv;
 mod littlefs;
 mod metadata;
 mod mount;
+pub mod partition;
 mod path;
+#[cfg(feature = "tar")]
+mod tar;
 mod volume;
 
 pub use check::Report;
-pub use disk::{CacheStats, Disk};
+pub use disk::{CacheStats, Disk, seal::Sealer};
 pub use error::{Cause, Error, Result};
 pub use file::File;
 pub use metadata::{Entry, Format, Kind, Metadata, Space, VolumeInfo};

@@ -31,8 +31,9 @@ pub struct VolumeInfo {
     pub is_read_only: bool,
     /// The volume's name, where the format has one.
     pub label: String,
-    /// Every byte that is read is checked against a checksum.
-    pub is_checked: bool,
+    /// A number that is another one when anything on the volume is another one: every byte that is read is checked
+    /// against a checksum. `None` without such checksums.
+    pub content: Option<u32>,
 }
 
 /// What is free. In bytes.

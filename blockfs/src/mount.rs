@@ -4,7 +4,9 @@
 use crate::fat;
 #[cfg(feature = "littlefs")]
 use crate::littlefs;
-use crate::{Disk, Volume, error::Cause, metadata::Format};
+#[cfg(feature = "tar")]
+use crate::tar;
+use crate::{Disk, Volume, error::Cause, metadata::Format, partition::partitions};
 
 /// A disk is blank when so much of its start is zero: every format we know, and most others, have something there.
 const BLANK_LEN: u64 = 1 << 20;
@@ -12,25 +14,52 @@ const BLANK_LEN: u64 = 1 << 20;
 /// What an interrupted format leaves at the start, so that the disk still counts as blank.
 pub(crate) const FORMATTING: &[u8; 32] = b"UNIKERNEL FORMATS THIS DISK NOW.";
 
+/// What is on the disk; where that is a partition table, what is on its only partition that holds a volume.
 pub(crate) async fn mount(disk: Disk) -> Result<Volume, Cause> {
+    if let Some(volume) = mount_whole(disk.clone()).await? {
+        return Ok(volume);
+    }
+    let mut found = None;
+    for partition in partitions(&disk).await? {
+        // A partition without a volume does not keep another one from being served; a damaged one is not passed over.
+        let volume = match mount_whole(disk.part(partition.range)?).await {
+            Err(Cause::Blank) => None,
+            result => result?,
+        };
+        if volume.is_some() && found.is_some() {
+            return Err(Cause::unsupported("it has several partitions with volumes; mount `disk.partition(NUMBER)`"));
+        }
+        found = found.or(volume);
+    }
+    found.ok_or(Cause::unsupported(
+        "it holds no volume of a known format (EROFS, tar, ext4, littlefs, FAT32), or its start is damaged",
+    ))
+}
+
+/// `None` when it is of no known format.
+async fn mount_whole(disk: Disk) -> Result<Option<Volume>, Cause> {
+    let disk = disk.unsealed().await?;
     if is_blank(&disk).await? {
         return Err(Cause::Blank);
     }
     #[cfg(feature = "erofs")]
     if let Some(system) = crate::erofs::mount(&disk).await? {
-        return Ok(Volume::new(system));
+        return Ok(Some(Volume::new(system)));
     }
     #[cfg(feature = "fat")]
     if fat::is_fat(&disk).await? {
-        return fat::mount(disk).await;
+        return fat::mount(disk).await.map(Some);
     }
     #[cfg(feature = "littlefs")]
     if let Some(head) = littlefs::Head::find(&disk).await? {
-        return littlefs::mount(disk, head).await;
+        return littlefs::mount(disk, head).await.map(Some);
     }
-    Err(Cause::unsupported(
-        "it holds no volume of a known format (EROFS, tar, ext4, littlefs, FAT32), or its start is damaged",
-    ))
+    // Last: an archive may begin with anything.
+    #[cfg(feature = "tar")]
+    if tar::recognise(&disk.read(0, disk.len().min(512) as usize).await?) {
+        return Ok(Some(Volume::new(tar::mount(disk).await?)));
+    }
+    Ok(None)
 }
 
 pub(crate) async fn mount_or_format(disk: Disk, kind: Format) -> Result<Volume, Cause> {

@@ -11,9 +11,9 @@ static SITE: Dir = include_dir!("tests/site");
 fn router() -> Router {
     let site = ServeDir::embedded(&SITE);
     Router::new()
-        .nest("/nested/deep", Router::new().fallback(site))
-        .route("/route/{*path}", site)
-        .route("/param/{name}", site)
+        .nest("/nested/deep", Router::new().fallback(site.clone()))
+        .route("/route/{*path}", site.clone())
+        .route("/param/{name}", site.clone())
         .fallback(site)
 }
 

@@ -28,6 +28,7 @@
 extern crate alloc;
 
 pub mod args;
+pub mod checksum;
 pub mod device;
 pub mod entropy;
 mod error;

@@ -150,3 +150,17 @@ async fn a_supervised_task_panics_alone() {
         sleep(Duration::from_millis(1)).await;
     }
 }
+
+/// The machine's instruction and the workstation's tables compute the same (RFC 3720, B.4).
+#[unikernel_rt::test]
+async fn crc32c_is_what_the_standard_says() {
+    let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    let bitwise = |bytes: &[u8]| {
+        let step = |sum: u32, _| if sum & 1 == 1 { (sum >> 1) ^ 0x82f6_3b78 } else { sum >> 1 };
+        !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), step))
+    };
+    assert_eq!(unikernel_rt::checksum::crc32c(0, b"123456789"), 0xe306_9283);
+    for len in (0..200).chain([1000]) {
+        assert_eq!(unikernel_rt::checksum::crc32c(0, &bytes[..len]), bitwise(&bytes[..len]), "{len}");
+    }
+}

@@ -184,6 +184,15 @@ impl Cache {
         any
     }
 
+    /// Empties the cache; what is being read now is not kept either.
+    pub(super) fn forget_all(&mut self) {
+        let known: Vec<u64> = self.pages.keys().copied().collect();
+        for page in known {
+            self.forget(&(page..page + 1));
+        }
+        self.spoil(&(0..u64::MAX));
+    }
+
     /// A write of `pages` begins. True when some of them were there.
     pub(super) fn begin_write(&mut self, pages: Range<u64>) -> bool {
         let was_there = self.forget(&pages);

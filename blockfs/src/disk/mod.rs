@@ -3,6 +3,7 @@
 mod cache;
 mod read;
 mod router;
+pub(crate) mod seal;
 mod write;
 
 pub use cache::CacheStats;
@@ -12,6 +13,7 @@ use alloc::{boxed::Box, format, rc::Rc};
 use cache::Cache;
 use core::{cell::RefCell, ops::Range};
 use router::Router;
+use seal::Seal;
 use unikernel_rt::{
     Acquire, Error, Machine,
     device::{BlockDevice, BlockInfo},
@@ -37,6 +39,8 @@ pub struct Disk {
     shared: Rc<Shared>,
     /// What of the device this handle sees.
     range: Range<u64>,
+    /// Says whether it is what it was when it was sealed.
+    seal: Option<Rc<Seal>>,
 }
 
 struct Shared {
@@ -59,7 +63,7 @@ impl Disk {
         let cache_len = if memory == 0 { CACHE_LEN_DEFAULT } else { (memory / CACHE_MEMORY_PART).min(CACHE_LEN_MAX) };
         let range = 0..info.len;
         let shared = Shared { info, router: Router::start(device), cache: RefCell::new(Cache::new(cache_len)) };
-        Disk { shared: Rc::new(shared), range }
+        Disk { shared: Rc::new(shared), range, seal: None }
     }
 
     /// Takes the machine's disk with this serial.
@@ -88,7 +92,7 @@ impl Disk {
 
     /// Whether writes fail.
     pub fn is_read_only(&self) -> bool {
-        self.shared.info.is_read_only
+        self.shared.info.is_read_only || self.seal.is_some()
     }
 
     /// The part of it at `range`, such as a partition.
@@ -99,9 +103,15 @@ impl Disk {
     pub fn part(&self, range: Range<u64>) -> Result<Disk, Cause> {
         let range = self.absolute(range)?;
         match self.shared.info.contains(&range) {
-            true => Ok(Disk { shared: self.shared.clone(), range }),
+            true => Ok(Disk { shared: self.shared.clone(), range, seal: self.seal.clone() }),
             false => Err(Cause::OutOfRange),
         }
+    }
+
+    /// A number that is another one when anything on it is another one, where it was sealed (see
+    /// [`Sealer`](crate::Sealer)) and the seal was found when it was mounted.
+    pub fn content(&self) -> Option<u32> {
+        self.seal.as_ref().map(|seal| seal.content())
     }
 
     /// How the cache does.

@@ -2,7 +2,7 @@
 
 use super::{Disk, PAGE_LEN, Shared, cache::Page, router::NOT_OFFERED};
 use crate::error::Cause;
-use alloc::{rc::Rc, vec};
+use alloc::vec;
 use bytes::Bytes;
 use core::{future::poll_fn, ops::Range, task::Poll};
 use unikernel_rt::device::{BlockOp, Buffer};
@@ -21,7 +21,7 @@ impl Disk {
         if let Some(bytes) = self.shared.cached(&range) {
             return Ok(bytes);
         }
-        self.shared.gather(range).await
+        self.gather(range).await
     }
 
     /// The same, if the bytes are in the cache, in one piece.
@@ -37,7 +37,7 @@ impl Disk {
     /// They reach beyond the end; the device failed; there is no memory for them.
     pub async fn read_some(&self, offset: u64, len: usize) -> Result<Bytes, Cause> {
         let range = self.absolute_of(offset, len as u64)?;
-        self.shared.piece(range).await
+        self.piece(range).await
     }
 
     /// Reads past the cache, whole sectors into a buffer of the caller's own.
@@ -50,7 +50,9 @@ impl Disk {
         if !self.shared.info.contains(&range) || len == 0 || len > self.shared.info.segment_len_max {
             return Err(Cause::OutOfRange);
         }
-        self.shared.fetch(range).await
+        let buffer = self.shared.fetch(range.clone()).await?;
+        self.check(&range, &buffer).await?;
+        Ok(buffer)
     }
 
     /// Begins to read what of `len` bytes at `offset` is not in the cache yet, at most 128 KiB, and does not wait for it.
@@ -62,9 +64,9 @@ impl Disk {
             pages.clone().find(|page| !cache.is_known(*page))
         };
         if let Some(first) = first {
-            let shared = self.shared.clone();
+            let disk = self.clone();
             // A failure is met again by whoever wants the bytes.
-            drop(unikernel_rt::spawn(async move { drop(shared.fly(first..pages.end).await) }));
+            drop(unikernel_rt::spawn(async move { drop(disk.fly(first..pages.end).await) }));
         }
     }
 }
@@ -74,19 +76,9 @@ pub(super) fn pages_of(range: &Range<u64>) -> Range<u64> {
     range.start / PAGE_LEN..range.end.div_ceil(PAGE_LEN)
 }
 
-impl Shared {
-    #[inline]
-    fn cached(&self, range: &Range<u64>) -> Option<Bytes> {
-        let (start, len) = ((range.start % PAGE_LEN) as usize, (range.end - range.start) as usize);
-        let mut cache = self.cache.borrow_mut();
-        let bytes = cache.get(range.start / PAGE_LEN)?;
-        let bytes = bytes.get(start..start + len).map(|_| bytes.slice(start..start + len))?;
-        cache.count(true);
-        Some(bytes)
-    }
-
+impl Disk {
     /// All of `range`, in one piece.
-    async fn gather(self: &Rc<Self>, range: Range<u64>) -> Result<Bytes, Cause> {
+    async fn gather(&self, range: Range<u64>) -> Result<Bytes, Cause> {
         let len = (range.end - range.start) as usize;
         let mut piece = self.piece(range.clone()).await?;
         if piece.len() == len {
@@ -105,13 +97,13 @@ impl Shared {
     }
 
     /// The start of `range`, as much as there is in one piece.
-    async fn piece(self: &Rc<Self>, range: Range<u64>) -> Result<Bytes, Cause> {
+    async fn piece(&self, range: Range<u64>) -> Result<Bytes, Cause> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
         let pages = pages_of(&range);
         let mut is_hit = true;
-        let look = poll_fn(|cx| match self.cache.borrow_mut().look(pages.start, pages.end, cx.waker()) {
+        let look = poll_fn(|cx| match self.shared.cache.borrow_mut().look(pages.start, pages.end, cx.waker()) {
             Page::Flying => {
                 is_hit = false;
                 Poll::Pending
@@ -126,25 +118,47 @@ impl Shared {
                 self.fly(pages.start..end).await?
             }
         };
-        self.cache.borrow_mut().count(is_hit);
+        self.shared.cache.borrow_mut().count(is_hit);
         let start = (range.start % PAGE_LEN) as usize;
         let end = bytes.len().min(start + (range.end - range.start) as usize);
         Ok(bytes.slice(start..end))
     }
 
     /// Reads the first of `pages`, as many as one piece has, and keeps them.
-    async fn fly(self: &Rc<Self>, pages: Range<u64>) -> Result<Bytes, Cause> {
-        let most = (PIECE_LEN_MAX.min(self.info.segment_len_max as u64) / PAGE_LEN).max(1);
+    async fn fly(&self, pages: Range<u64>) -> Result<Bytes, Cause> {
+        let most = (PIECE_LEN_MAX.min(self.shared.info.segment_len_max as u64) / PAGE_LEN).max(1);
         let pages = pages.start..pages.end.min(pages.start + most);
-        let number = self.cache.borrow_mut().take_off(pages.clone());
-        let mut flight = Flight { shared: self, number, brought: None };
-        let buffer = self.fetch(pages.start * PAGE_LEN..(pages.end * PAGE_LEN).min(self.info.len)).await?;
+        let number = self.shared.cache.borrow_mut().take_off(pages.clone());
+        let mut flight = Flight { shared: &self.shared, number, brought: None };
+        let range = pages.start * PAGE_LEN..(pages.end * PAGE_LEN).min(self.shared.info.len);
+        let buffer = self.shared.fetch(range.clone()).await?;
+        self.check(&range, &buffer).await?;
         let bytes = Bytes::from_owner(buffer);
         flight.brought = Some(bytes.clone());
         Ok(bytes)
     }
 
-    async fn fetch(&self, range: Range<u64>) -> Result<Buffer, Cause> {
+    /// Whether what was read from the device is what was sealed.
+    async fn check(&self, range: &Range<u64>, bytes: &[u8]) -> Result<(), Cause> {
+        match &self.seal {
+            None => Ok(()),
+            Some(seal) => seal.check(&self.shared, range, bytes).await,
+        }
+    }
+}
+
+impl Shared {
+    #[inline]
+    fn cached(&self, range: &Range<u64>) -> Option<Bytes> {
+        let (start, len) = ((range.start % PAGE_LEN) as usize, (range.end - range.start) as usize);
+        let mut cache = self.cache.borrow_mut();
+        let bytes = cache.get(range.start / PAGE_LEN)?;
+        let bytes = bytes.get(start..start + len).map(|_| bytes.slice(start..start + len))?;
+        cache.count(true);
+        Some(bytes)
+    }
+
+    pub(super) async fn fetch(&self, range: Range<u64>) -> Result<Buffer, Cause> {
         let len = range.end - range.start;
         let buffer = Buffer::try_new(len as usize).ok_or(Cause::OutOfMemory)?;
         let mut buffers = self.router.request(BlockOp::Read, range.start, len, vec![buffer], None).await?;

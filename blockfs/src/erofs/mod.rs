@@ -42,7 +42,7 @@ pub(crate) async fn mount(disk: &Disk) -> Result<Option<Rc<dyn FileSystem>>, Cau
         block_len: 1 << superblock.block_bits,
         is_read_only: true,
         label: superblock.label.clone(),
-        is_checked: false,
+        content: disk.content(),
     };
     let image = Rc::new(Image::new(disk.clone(), superblock));
     let root = Inode::load(&image, image.superblock.root).await?;

@@ -82,7 +82,7 @@ impl Fat {
             block_len: layout.cluster_len,
             is_read_only: disk.is_read_only() || layout.width != Width::Bits32 || shares_sectors,
             label: String::new(),
-            is_checked: false,
+            content: disk.content(),
         };
         let mut core = Core {
             space: Space::new(note.as_deref(), layout.clusters),

@@ -51,7 +51,7 @@ pub(crate) async fn mount(disk: Disk, head: Head) -> Result<Volume, Cause> {
         block_len: geometry.block_len,
         is_read_only: disk.is_read_only(),
         label: String::new(),
-        is_checked: false,
+        content: disk.content(),
     };
     Ok(Volume::new(Rc::new(Handle(Rc::new(System { bridge, disk, info, block_count })))))
 }

@@ -3,7 +3,6 @@
 //! Everything that can be known of a file is worked out here, down to the header lines, so that serving it takes a
 //! look-up and a copy.
 
-mod content_type;
 mod date;
 mod folder;
 
@@ -60,7 +59,7 @@ fn variant_tokens(file: &File, variant: &Variant, last_modified: &str) -> proc_m
     let (source, coding, etag) = (&variant.source, variant.coding, &variant.etag);
     let mut lines = format!(
         "Content-Type: {}\r\nETag: {etag}\r\nLast-Modified: {last_modified}\r\nAccept-Ranges: bytes\r\n",
-        content_type::of(&file.path),
+        unikernel_http_content_type::of(&file.path),
     );
     if file.variants.len() > 1 {
         lines.push_str("Vary: Accept-Encoding\r\n");

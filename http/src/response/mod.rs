@@ -5,7 +5,7 @@ mod into;
 pub(crate) mod write;
 
 use crate::{Body, Status};
-use alloc::vec::Vec;
+use alloc::{rc::Rc, vec::Vec};
 pub use header::InvalidHeader;
 use header::Lines;
 pub(crate) use into::not_found;
@@ -17,11 +17,38 @@ pub use into::{Html, IntoResponse, Redirect};
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: Status,
-    /// Header lines that were ready at compile time, CR LF included.
-    pub(crate) ready_lines: &'static str,
+    /// Header lines that were ready before, CR LF included.
+    pub(crate) ready_lines: ReadyLines,
     /// Header lines that were added, CR LF included.
     pub(crate) lines: Vec<u8>,
     pub(crate) body: Body,
+}
+
+/// Header lines that many responses have.
+#[derive(Clone, Debug)]
+pub(crate) enum ReadyLines {
+    /// Ready at compile time.
+    Static(&'static str),
+    /// Made when a file was first served.
+    #[cfg_attr(not(feature = "volume"), expect(dead_code, reason = "only files of a disk have them"))]
+    Shared(Rc<str>),
+}
+
+impl ReadyLines {
+    #[inline(always)]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            ReadyLines::Static(lines) => lines.as_bytes(),
+            ReadyLines::Shared(lines) => lines.as_bytes(),
+        }
+    }
+}
+
+impl From<&'static str> for ReadyLines {
+    #[inline(always)]
+    fn from(lines: &'static str) -> ReadyLines {
+        ReadyLines::Static(lines)
+    }
 }
 
 pub(crate) const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
@@ -29,11 +56,11 @@ pub(crate) const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 impl Response {
     /// A response without header fields.
     pub fn new(status: Status, body: impl Into<Body>) -> Response {
-        Response { status, ready_lines: "", lines: Vec::new(), body: body.into() }
+        Response { status, ready_lines: ReadyLines::Static(""), lines: Vec::new(), body: body.into() }
     }
 
-    pub(crate) fn with_lines(status: Status, lines: &'static str, body: impl Into<Body>) -> Response {
-        Response { ready_lines: lines, ..Response::new(status, body) }
+    pub(crate) fn with_lines(status: Status, lines: impl Into<ReadyLines>, body: impl Into<Body>) -> Response {
+        Response { ready_lines: lines.into(), ..Response::new(status, body) }
     }
 
     /// A status with a sentence for whoever reads it.
@@ -123,6 +150,6 @@ impl Response {
                 header::push(&mut kept, known, value);
             }
         }
-        (self.ready_lines, self.lines) = ("", kept);
+        (self.ready_lines, self.lines) = (ReadyLines::Static(""), kept);
     }
 }

@@ -9,8 +9,9 @@ pub(super) enum Verdict {
     Failed,
 }
 
-/// The order is that of RFC 9110, 13.2.2. `modified` is in seconds since 1970.
-pub(super) fn judge(head: &Head, etag: &str, modified: u64) -> Verdict {
+/// The order is that of RFC 9110, 13.2.2. `modified` is in seconds since 1970; conditions on a time or a tag that is not
+/// known are as if they were not there, or not met.
+pub(super) fn judge(head: &Head, etag: &str, modified: Option<u64>) -> Verdict {
     // Ordinary requests have no precondition; one look says so.
     let is_conditional = head
         .parsed
@@ -20,29 +21,29 @@ pub(super) fn judge(head: &Head, etag: &str, modified: u64) -> Verdict {
     if !is_conditional {
         return Verdict::Send;
     }
-    let date = |name| head.value(name).and_then(date::parse);
+    let date = |name| head.value(name).and_then(date::parse).zip(modified);
     if head.value("if-match").is_some() {
         if !head.values("if-match").any(|list| lists(list, etag, Comparison::Strong)) {
             return Verdict::Failed;
         }
-    } else if date("if-unmodified-since").is_some_and(|date| modified > date) {
+    } else if date("if-unmodified-since").is_some_and(|(date, modified)| modified > date) {
         return Verdict::Failed;
     }
     if head.value("if-none-match").is_some() {
         if head.values("if-none-match").any(|list| lists(list, etag, Comparison::Weak)) {
             return Verdict::NotModified;
         }
-    } else if date("if-modified-since").is_some_and(|date| modified <= date) {
+    } else if date("if-modified-since").is_some_and(|(date, modified)| modified <= date) {
         return Verdict::NotModified;
     }
     Verdict::Send
 }
 
 /// Whether `If-Range` lets `Range` count (RFC 9110, 13.1.5): both kinds of validators have to be exactly the same.
-pub(super) fn allows_range(head: &Head, etag: &str, modified: u64) -> bool {
+pub(super) fn allows_range(head: &Head, etag: &str, modified: Option<u64>) -> bool {
     match head.value("if-range") {
         None => true,
-        Some(value) => value == etag.as_bytes() || date::parse(value) == Some(modified),
+        Some(value) => value == etag.as_bytes() || (modified.is_some() && date::parse(value) == modified),
     }
 }
 

@@ -1,16 +1,16 @@
 //! Which form of a file a client gets (RFC 9110, 12.5.3).
 
-use super::Variant;
+use super::Form;
 use crate::{head::Head, parse::framing::elements};
 
 /// The form the client likes best; of several, the smallest. The file itself when nothing else is asked for, even by
 /// a client that refuses it: the alternative would be an error page it cannot read either.
-pub(super) fn choose(variants: &'static [Variant], head: &Head) -> &'static Variant {
-    let quality = |variant: &Variant| quality(head, variant.coding);
+pub(super) fn choose<'a, F: Form>(variants: &'a [F], head: &Head) -> &'a F {
+    let quality = |variant: &F| quality(head, variant.coding());
     let mut best = &variants[0];
     for variant in &variants[1..] {
         let (new, old) = (quality(variant), quality(best));
-        if new > old || (new == old && new > 0 && variant.bytes.len() < best.bytes.len()) {
+        if new > old || (new == old && new > 0 && variant.len() < best.len()) {
             best = variant;
         }
     }

@@ -1,70 +1,24 @@
 //! [`ServeDir`]: files as resources.
 
 mod conditional;
+mod embedded;
 mod encoding;
 mod range;
+#[cfg(feature = "volume")]
+mod volume;
+
+pub use embedded::{Dir, File, Variant};
 
 use crate::{
-    Body, Handler, IntoResponse, Method, MethodRouter, Redirect, Reply, Request, Response, Status,
+    Handler, IntoResponse, Method, MethodRouter, Redirect, Reply, Request, Response, Status,
     head::Head,
     percent,
-    response::not_found,
+    response::ReadyLines,
     router::{allow, any},
 };
-use alloc::{borrow::Cow, format, string::String};
+use alloc::{borrow::Cow, string::String};
 use conditional::Verdict;
-use core::str;
-
-/// A folder in the image; [`include_dir!`](crate::include_dir) makes it.
-#[derive(Debug)]
-pub struct Dir {
-    /// Sorted by path.
-    files: &'static [File],
-}
-
-/// A file in the image. Made by the macro.
-#[derive(Debug)]
-#[doc(hidden)]
-pub struct File {
-    pub path: &'static str,
-    pub modified: u64,
-    /// The file itself first.
-    pub variants: &'static [Variant],
-}
-
-/// A form of a file: itself or compressed. Made by the macro.
-#[derive(Debug)]
-#[doc(hidden)]
-pub struct Variant {
-    /// As in Content-Encoding; empty for the file itself.
-    pub coding: &'static str,
-    pub etag: &'static str,
-    /// The header lines that depend on nothing else.
-    pub lines: &'static str,
-    pub bytes: &'static [u8],
-}
-
-impl Dir {
-    #[doc(hidden)]
-    pub const fn new(files: &'static [File]) -> Dir {
-        Dir { files }
-    }
-
-    /// The bytes of the file at `path`, which is relative to the folder.
-    pub fn get(&self, path: &str) -> Option<&'static [u8]> {
-        self.find(path.as_bytes()).map(|file| file.variants[0].bytes)
-    }
-
-    /// The paths of all files, sorted.
-    pub fn paths(&self) -> impl Iterator<Item = &'static str> {
-        self.files.iter().map(|file| file.path)
-    }
-
-    fn find(&self, path: &[u8]) -> Option<&'static File> {
-        let index = self.files.binary_search_by(|file| file.path.as_bytes().cmp(path)).ok()?;
-        Some(&self.files[index])
-    }
-}
+use range::Ranges;
 
 /// Serves the files of a folder: the fallback of a router, or a route of its own.
 ///
@@ -72,7 +26,8 @@ impl Dir {
 /// - Content types by extension; `.br` and `.gz` siblings by `Accept-Encoding` (RFC 9110, 12.5.3).
 /// - Strong `ETag`, `Last-Modified` and all preconditions (RFC 9110, 13).
 /// - Ranges, also several (RFC 9110, 14).
-/// - Nothing but the names in the folder is looked up, so no path leads out of it.
+/// - Nothing but the names in the folder is looked up, so no path leads out of it. Names that start with a dot are not
+///   served, except `.well-known`.
 ///
 /// As the route `/files/{*path}` it serves `path`; nested, what is below the prefix.
 ///
@@ -80,9 +35,14 @@ impl Dir {
 /// static SITE: Dir = include_dir!("site");
 /// let router = Router::new().fallback(ServeDir::embedded(&SITE));
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct ServeDir {
-    dir: &'static Dir,
+#[derive(Clone, Debug)]
+pub struct ServeDir(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Embedded(&'static Dir),
+    #[cfg(feature = "volume")]
+    Volume(alloc::rc::Rc<volume::VolumeDir>),
 }
 
 /// Marks [`ServeDir`] among the handlers.
@@ -92,7 +52,18 @@ pub enum Files {}
 
 impl<S> Handler<Files, S> for ServeDir {
     fn call(&self, request: Request, _: &S) -> Reply {
-        Reply::Now(self.answer(&request))
+        let path = match path_of(&request) {
+            Ok(path) => path,
+            Err(refusal) => return Reply::Now(refusal),
+        };
+        match &self.0 {
+            Source::Embedded(dir) => Reply::Now(dir.answer(&path, &request)),
+            #[cfg(feature = "volume")]
+            Source::Volume(dir) => {
+                let path = path.into_owned();
+                dir.answer(path, request)
+            }
+        }
     }
 }
 
@@ -105,39 +76,31 @@ impl<S: 'static> From<ServeDir> for MethodRouter<S> {
 impl ServeDir {
     /// Serves a folder of the image.
     pub fn embedded(dir: &'static Dir) -> ServeDir {
-        ServeDir { dir }
+        ServeDir(Source::Embedded(dir))
     }
 
-    fn answer(&self, request: &Request) -> Response {
-        match request.method() {
-            Method::Get | Method::Head => {}
-            Method::Options => {
-                return allow(Status::NO_CONTENT, [Method::Get, Method::Head, Method::Options].into_iter());
-            }
-            _ => return allow(Status::METHOD_NOT_ALLOWED, [Method::Get, Method::Head, Method::Options].into_iter()),
-        }
-        let path = request.path_below();
-        let Some(path) = percent::decode(path.strip_prefix(b"/").unwrap_or(path)) else {
-            return Response::text(Status::BAD_REQUEST, "the path has a `%` without two digits\n");
-        };
-        match self.dir.find(&with_index(&path)) {
-            Some(file) => serve_file(file, &request.head),
-            None => self.redirect_to_folder(&path, request).unwrap_or_else(not_found),
-        }
+    /// Serves the files of a volume, without holding them in memory: what is asked for is read while it is sent, from the
+    /// disk's cache or the disk. Of a read-only volume the head of each response is kept.
+    ///
+    /// `ETag` and `Last-Modified` are there where the volume knows when its files were changed. A disk that fails or is
+    /// damaged is answered with 500 and logged; in the middle of a file the connection ends.
+    #[cfg(feature = "volume")]
+    pub fn new(volume: unikernel_blockfs::Volume) -> ServeDir {
+        ServeDir(Source::Volume(alloc::rc::Rc::new(volume::VolumeDir::new(volume))))
     }
+}
 
-    /// `/docs` where `/docs/` is meant: relative links in the page need the slash.
-    fn redirect_to_folder(&self, path: &[u8], request: &Request) -> Option<Response> {
-        let path = str::from_utf8(path).ok()?;
-        self.dir.find(format!("{path}/index.html").as_bytes())?;
-        let mut target = String::from(request.path());
-        target.push('/');
-        if let Some(query) = request.query() {
-            target.push('?');
-            target.push_str(query);
-        }
-        Some(Redirect::permanent(target).into_response())
+/// The path that a request is about, without `%`.
+fn path_of(request: &Request) -> Result<Cow<'_, [u8]>, Response> {
+    let methods = || [Method::Get, Method::Head, Method::Options].into_iter();
+    match request.method() {
+        Method::Get | Method::Head => {}
+        Method::Options => return Err(allow(Status::NO_CONTENT, methods())),
+        _ => return Err(allow(Status::METHOD_NOT_ALLOWED, methods())),
     }
+    let path = request.path_below();
+    percent::decode(path.strip_prefix(b"/").unwrap_or(path))
+        .ok_or_else(|| Response::text(Status::BAD_REQUEST, "the path has a `%` without two digits\n"))
 }
 
 fn with_index<'a>(path: &'a [u8]) -> Cow<'a, [u8]> {
@@ -148,32 +111,58 @@ fn with_index<'a>(path: &'a [u8]) -> Cow<'a, [u8]> {
     }
 }
 
-fn serve_file(file: &'static File, head: &Head) -> Response {
-    let variant = match file.variants {
-        [only] => only,
-        variants => encoding::choose(variants, head),
-    };
-    match conditional::judge(head, variant.etag, file.modified) {
-        Verdict::Send => send(file, variant, head),
-        Verdict::NotModified => Response::with_lines(Status::NOT_MODIFIED, variant.lines, Body::empty()),
-        Verdict::Failed => Response::new(Status::PRECONDITION_FAILED, Body::empty()),
+/// `/docs` where `/docs/` is meant: relative links in the page need the slash.
+fn redirect_to_folder(request: &Request) -> Response {
+    let mut target = String::from(request.path());
+    target.push('/');
+    if let Some(query) = request.query() {
+        target.push('?');
+        target.push_str(query);
     }
+    Redirect::permanent(target).into_response()
 }
 
-/// The file or the ranges that are asked for (RFC 9110, 14.2).
-fn send(file: &'static File, variant: &'static Variant, head: &Head) -> Response {
-    let ranges = match head.value("range") {
-        Some(value)
-            if head.parsed.method == Method::Get && conditional::allows_range(head, variant.etag, file.modified) =>
-        {
-            range::parse(value, variant.bytes.len())
+/// A form of a file: itself or compressed.
+trait Form {
+    /// As in Content-Encoding; empty for the file itself.
+    fn coding(&self) -> &str;
+    /// With its quotes; empty where it is not known.
+    fn etag(&self) -> &str;
+    /// Bytes in it.
+    fn len(&self) -> u64;
+    /// The header lines that depend on nothing else.
+    fn lines(&self) -> ReadyLines;
+}
+
+/// What of a form a request asks for.
+enum Asked {
+    /// Nothing of it: this is the answer.
+    Nothing(Response),
+    All,
+    Ranges(alloc::vec::Vec<core::ops::Range<u64>>),
+}
+
+/// Preconditions, then ranges (RFC 9110, 13.2.2 and 14.2).
+fn asked<F: Form>(form: &F, modified: Option<u64>, head: &Head) -> Asked {
+    match conditional::judge(head, form.etag(), modified) {
+        Verdict::Send => {}
+        Verdict::NotModified => {
+            return Asked::Nothing(Response::with_lines(Status::NOT_MODIFIED, form.lines(), crate::Body::empty()));
         }
-        _ => range::Ranges::All,
+        Verdict::Failed => return Asked::Nothing(Response::new(Status::PRECONDITION_FAILED, crate::Body::empty())),
+    }
+    let ranges = match head.value("range") {
+        Some(value) if head.parsed.method == Method::Get && conditional::allows_range(head, form.etag(), modified) => {
+            range::parse(value, form.len())
+        }
+        _ => Ranges::All,
     };
     match ranges {
-        range::Ranges::All => Response::with_lines(Status::OK, variant.lines, variant.bytes),
-        range::Ranges::Some(ranges) => range::partial(variant, &ranges),
-        range::Ranges::NotSatisfiable => Response::new(Status::RANGE_NOT_SATISFIABLE, Body::empty())
-            .with_header("Content-Range", &format!("bytes */{}", variant.bytes.len())),
+        Ranges::All => Asked::All,
+        Ranges::Some(ranges) => Asked::Ranges(ranges),
+        Ranges::NotSatisfiable => Asked::Nothing(
+            Response::new(Status::RANGE_NOT_SATISFIABLE, crate::Body::empty())
+                .with_header("Content-Range", &alloc::format!("bytes */{}", form.len())),
+        ),
     }
 }

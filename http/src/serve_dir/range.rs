@@ -1,11 +1,10 @@
 //! Byte ranges (RFC 9110, 14).
 
-use super::Variant;
+use super::Form;
 use crate::{Body, Response, Status, parse::framing::elements};
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String, vec, vec::Vec};
 use bytes::Bytes;
-use core::{convert::Infallible, ops::Range};
-use futures_util::stream;
+use core::ops::Range;
 
 /// A request for more ranges gets the whole file: viewers of documents ask for a few.
 const RANGES_MAX: usize = 16;
@@ -14,13 +13,13 @@ const RANGES_MAX: usize = 16;
 pub(super) enum Ranges {
     /// No range that has to be heeded.
     All,
-    Some(Vec<Range<usize>>),
+    Some(Vec<Range<u64>>),
     NotSatisfiable,
 }
 
 /// Reads a `Range` field for a file of `len` bytes. A field that is not understood is ignored (RFC 9110, 14.2), and
 /// so is one that asks for more than the file in total: overlapping ranges are an attack (RFC 9110, 17.15).
-pub(super) fn parse(field: &[u8], len: usize) -> Ranges {
+pub(super) fn parse(field: &[u8], len: u64) -> Ranges {
     let Some(list) = field.get(..6).filter(|unit| unit.eq_ignore_ascii_case(b"bytes=")).map(|_| &field[6..]) else {
         return Ranges::All;
     };
@@ -35,7 +34,7 @@ pub(super) fn parse(field: &[u8], len: usize) -> Ranges {
             Some(range) => ranges.push(range),
         }
     }
-    let total: usize = ranges.iter().map(Range::len).sum();
+    let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
     match ranges.len() {
         _ if count == 0 => Ranges::All,
         0 => Ranges::NotSatisfiable,
@@ -46,7 +45,7 @@ pub(super) fn parse(field: &[u8], len: usize) -> Ranges {
 }
 
 /// `first-last`, `first-` or `-suffix`. Empty when it is beyond the end, `None` when it is none of these.
-fn parse_range(text: &[u8], len: usize) -> Option<Range<usize>> {
+fn parse_range(text: &[u8], len: u64) -> Option<Range<u64>> {
     let dash = text.iter().position(|&byte| byte == b'-')?;
     match (&text[..dash], &text[dash + 1..]) {
         (b"", suffix) => Some(len - number(suffix)?.min(len)..len),
@@ -59,41 +58,65 @@ fn parse_range(text: &[u8], len: usize) -> Option<Range<usize>> {
 }
 
 /// Digits and nothing else. What is too large for any file is as good as the largest number.
-fn number(text: &[u8]) -> Option<usize> {
+fn number(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     digits.then(|| {
-        text.iter().fold(0usize, |number, digit| number.saturating_mul(10).saturating_add((digit - b'0') as usize))
+        text.iter().fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add((digit - b'0').into()))
     })
 }
 
-/// 206, with one range or with several as multipart/byteranges (RFC 9110, 14.6).
-pub(super) fn partial(variant: &'static Variant, ranges: &[Range<usize>]) -> Response {
-    let slice = |range: &Range<usize>| Bytes::from_static(&variant.bytes[range.clone()]);
-    if let [range] = ranges {
-        return Response::with_lines(Status::PARTIAL_CONTENT, variant.lines, slice(range))
-            .with_header("Content-Range", &content_range(variant, range));
+/// 206, with one range or with several as multipart/byteranges (RFC 9110, 14.6). `body` makes the body of a sequence of
+/// parts, which are so many bytes together.
+pub(super) fn partial<F: Form>(
+    form: &F,
+    ranges: Vec<Range<u64>>,
+    body: impl FnOnce(u64, Vec<Part>) -> Body,
+) -> Response {
+    let len = form.len();
+    if let [range] = &ranges[..] {
+        let content_range = content_range(range, len);
+        let body = body(range.end - range.start, vec![Part::Range(range.clone())]);
+        return Response::with_lines(Status::PARTIAL_CONTENT, form.lines(), body)
+            .with_header("Content-Range", &content_range);
     }
     // The tag is a hash of the file, so a file that holds its own boundary would have to be made to.
-    let boundary: String = variant.etag.chars().filter(|letter| letter.is_ascii_alphanumeric()).collect();
-    let mut response = Response::with_lines(Status::PARTIAL_CONTENT, variant.lines, Body::empty());
+    let boundary: String = form.etag().chars().filter(|letter| letter.is_ascii_alphanumeric()).collect();
+    let boundary = if boundary.is_empty() { String::from("3d6b6a416f9b5") } else { boundary };
+    let mut response = Response::with_lines(Status::PARTIAL_CONTENT, form.lines(), Body::empty());
     let content_type = response.header("content-type").map(|kind| String::from_utf8_lossy(kind).into_owned());
     let content_type = content_type.unwrap_or_default();
-    let mut pieces = Vec::with_capacity(ranges.len() * 2 + 1);
+    let mut parts = Vec::with_capacity(ranges.len() * 2 + 1);
     for range in ranges {
-        let content_range = content_range(variant, range);
-        pieces.push(Bytes::from(format!(
+        let content_range = content_range(&range, len);
+        parts.push(Part::Text(Bytes::from(format!(
             "\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {content_range}\r\n\r\n"
-        )));
-        pieces.push(slice(range));
+        ))));
+        parts.push(Part::Range(range));
     }
-    pieces.push(Bytes::from(format!("\r\n--{boundary}--\r\n")));
-    let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+    parts.push(Part::Text(Bytes::from(format!("\r\n--{boundary}--\r\n"))));
+    let total = parts.iter().map(Part::len).sum();
     response.set_header("Content-Type", &format!("multipart/byteranges; boundary={boundary}"));
-    response.map_body(|_| Body::from_sized_stream(len, stream::iter(pieces.into_iter().map(Ok::<_, Infallible>))))
+    response.map_body(|_| body(total, parts))
 }
 
-fn content_range(variant: &Variant, range: &Range<usize>) -> String {
-    format!("bytes {}-{}/{}", range.start, range.end - 1, variant.bytes.len())
+/// A part of a body: text between ranges, or a range of the file.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    Text(Bytes),
+    Range(Range<u64>),
+}
+
+impl Part {
+    fn len(&self) -> u64 {
+        match self {
+            Part::Text(text) => text.len() as u64,
+            Part::Range(range) => range.end - range.start,
+        }
+    }
+}
+
+fn content_range(range: &Range<u64>, len: u64) -> String {
+    format!("bytes {}-{}/{len}", range.start, range.end - 1)
 }
 
 #[cfg(test)]
@@ -103,7 +126,7 @@ mod tests {
     #[test]
     #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges, of which some have one")]
     fn fields_and_their_ranges() {
-        let some = |ranges: &[Range<usize>]| Ranges::Some(ranges.to_vec());
+        let some = |ranges: &[Range<u64>]| Ranges::Some(ranges.to_vec());
         for (field, expected) in [
             ("bytes=0-0", some(&[0..1])),
             ("bytes=0-99", some(&[0..100])),

@@ -8,6 +8,7 @@ mod apic;
 mod boot;
 mod clock;
 mod cpu;
+mod crc32c;
 mod critical;
 mod fiber;
 mod heap;
@@ -25,6 +26,7 @@ mod start_info;
 mod virtio;
 
 pub(crate) use clock::{boot_unix_time, now_micros};
+pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use heap::{heap_free, heap_stats};
 pub(crate) use power::exit;

@@ -1,4 +1,6 @@
-//! Content types by file name.
+//! Content types by file name: of files that are compiled into an image, and of those on its disks.
+#![no_std]
+#![forbid(unsafe_code)]
 
 /// The types of the web platform and of common downloads (MDN, "Common media types"; RFC 9239 for JavaScript).
 const TYPES: [(&str, &str); 41] = [
@@ -46,8 +48,11 @@ const TYPES: [(&str, &str); 41] = [
 ];
 
 /// The type of the file at `path`; bytes of no known kind without a known extension.
-pub(crate) fn of(path: &str) -> &'static str {
+pub fn of(path: &str) -> &'static str {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
-    TYPES.iter().find(|(known, _)| *known == extension).map_or("application/octet-stream", |(_, kind)| kind)
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    TYPES
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(extension))
+        .map_or("application/octet-stream", |(_, kind)| kind)
 }

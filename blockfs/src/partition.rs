@@ -1,0 +1,96 @@
+//! Partition tables: GPT (UEFI 2.10, chapter 5) and MBR.
+//!
+//! A volume may be a partition: [`partitions`] tells which there are, and [`Disk::part`] is one of them.
+
+mod gpt;
+mod mbr;
+
+use crate::{Disk, error::Cause};
+use alloc::{string::String, vec::Vec};
+use core::ops::Range;
+
+/// A partition of a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number in the table, from 1.
+    pub number: u32,
+    /// Where it is, in bytes.
+    pub range: Range<u64>,
+    /// Its name, in a GPT; else empty.
+    pub name: String,
+    /// What it is for.
+    pub kind: PartitionKind,
+}
+
+/// What the table says that a partition is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PartitionKind {
+    /// The GUID of a type, in the order of bytes in which it is stored.
+    Guid([u8; 16]),
+    /// The type byte of an MBR.
+    Byte(u8),
+}
+
+/// The partitions of a disk, in the order of its table; empty when it has no table. A GPT counts before the MBR that
+/// protects it; its copy at the end of the disk is read when it is damaged.
+///
+/// # Errors
+///
+/// The table is damaged: partitions reach beyond the end, overlap, or are not what their checksum says; the device failed.
+pub async fn partitions(disk: &Disk) -> Result<Vec<Partition>, Cause> {
+    let first = match disk.len() {
+        512.. => disk.read(0, 512).await?,
+        _ => return Ok(Vec::new()),
+    };
+    let Some(table) = mbr::Table::parse(&first) else { return Ok(Vec::new()) };
+    let found = match table.is_protective() {
+        true => gpt::read(disk).await?,
+        false => mbr::read(disk, table).await?,
+    };
+    check(disk, &found)?;
+    Ok(found)
+}
+
+impl Disk {
+    /// The partition of this number.
+    ///
+    /// # Errors
+    ///
+    /// There is none; as for [`partitions`].
+    pub async fn partition(&self, number: u32) -> Result<Disk, Cause> {
+        let found = partitions(self).await?.into_iter().find(|partition| partition.number == number);
+        self.part(found.ok_or(Cause::NotFound)?.range)
+    }
+
+    /// The partition of this name, in a GPT.
+    ///
+    /// # Errors
+    ///
+    /// There is none; as for [`partitions`].
+    pub async fn partition_named(&self, name: &str) -> Result<Disk, Cause> {
+        let found = partitions(self).await?.into_iter().find(|partition| partition.name == name);
+        self.part(found.ok_or(Cause::NotFound)?.range)
+    }
+}
+
+fn check(disk: &Disk, found: &[Partition]) -> Result<(), Cause> {
+    let mut ranges: Vec<&Range<u64>> = found.iter().map(|partition| &partition.range).collect();
+    ranges.sort_by_key(|range| range.start);
+    let overlap = ranges.windows(2).any(|pair| pair[1].start < pair[0].end);
+    let outside = ranges.iter().any(|range| range.is_empty() || range.end > disk.len());
+    match overlap || outside {
+        true => Err(Cause::damaged("its partitions overlap, or reach beyond its end")),
+        false => Ok(()),
+    }
+}
+
+/// Sectors `first` to `end` as bytes.
+fn bytes_of(disk: &Disk, first: u64, end: u64) -> Result<Range<u64>, Cause> {
+    let sector_len = disk.info().sector_len as u64;
+    let outside = Cause::damaged("a partition reaches beyond the end of the disk");
+    match (first.checked_mul(sector_len), end.checked_mul(sector_len)) {
+        (Some(start), Some(end)) if start < end => Ok(start..end),
+        _ => Err(outside),
+    }
+}
