@@ -14,6 +14,7 @@ use unikernel_rt::{Args, Error, Machine, device::BlockInfo, log::info};
 #[unikernel_rt::main]
 async fn main(args: Args, mut machine: Machine) -> unikernel_rt::Result {
     let what: String = args.get("try")?.unwrap_or_default();
+    let (depth, count) = (args.get("depth")?.unwrap_or(1), args.get("count")?.unwrap_or(1000));
     args.finish()?;
     let mut number = 0;
     while let Ok(mut disk) = machine.take_disk() {
@@ -23,7 +24,11 @@ async fn main(args: Args, mut machine: Machine) -> unikernel_rt::Result {
             "pattern" => trials::pattern(&mut *disk).await,
             "errors" => trials::errors(&mut *disk).await,
             "requests" => trials::requests(&mut *disk).await,
-            _ => return Err(Error::msg(format!("boot argument `try={what}`: write pattern, errors or requests"))),
+            "reads" => trials::reads(&mut *disk, depth, count).await,
+            _ => {
+                let kinds = "pattern, errors, requests, or reads with depth= and count=";
+                return Err(Error::msg(format!("boot argument `try={what}`: write {kinds}")));
+            }
         };
         info!("disk {} {}", number, told.as_str());
         number += 1;

@@ -10,7 +10,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use core::ops::Range;
+use core::{future::poll_fn, ops::Range};
 use unikernel_rt::{
     device::{BlockCompletion, BlockDevice, BlockInfo, BlockOp, BlockRequest, Buffer},
     heap,
@@ -156,4 +156,30 @@ pub async fn requests(disk: &mut dyn BlockDevice) -> String {
     let is_lost = free.saturating_sub(heap::free()) > LONG_READ_LEN / 2;
     let memory = if is_lost { "lost" } else { "back" };
     format!("answered {}, then {last:?}; memory is {memory}", results.join(" "))
+}
+
+/// So many reads of 4 KiB, `depth` at a time, each in the buffer of an earlier one: the driver's work, and little else.
+pub async fn reads(disk: &mut dyn BlockDevice, depth: u64, count: u64) -> String {
+    const READ_LEN: u64 = 4096;
+    let places = disk.info().len / READ_LEN;
+    let (mut submitted, mut done) = (depth, 0);
+    for number in 0..depth {
+        disk.submit(read(number % places * READ_LEN, READ_LEN as usize)).expect("the queue takes as many");
+    }
+    while done < count {
+        disk.kick();
+        poll_fn(|cx| disk.poll_ready(cx)).await;
+        while let Some(BlockCompletion { mut request, result }) = disk.complete() {
+            if let Err(error) = result {
+                return format!("failed: {error}");
+            }
+            done += 1;
+            if submitted < count {
+                request.offset = submitted % places * READ_LEN;
+                submitted += 1;
+                disk.submit(request).expect("one was done");
+            }
+        }
+    }
+    format!("read {done} times")
 }

@@ -111,7 +111,7 @@ impl<T: Transport> VirtioBlock<T> {
         }
     }
 
-    /// What to ask of the device; at once how it went where there is nothing to ask.
+    /// What to ask of the device; else how it went where there is nothing to ask.
     fn kind(&self, request: &BlockRequest) -> Result<Kind, Result<(), BlockError>> {
         let mut range_flags = 0;
         let number = match request.op {
@@ -131,7 +131,7 @@ impl<T: Transport> VirtioBlock<T> {
     }
 
     /// The next request the device is done with.
-    #[inline]
+    #[inline(always)]
     fn next_done(&mut self) -> Result<Option<BlockCompletion>, Lie> {
         let Some(done) = self.queue.pop()? else { return Ok(None) };
         let result = match done.status {

@@ -74,12 +74,8 @@ impl Queue {
     pub(super) fn push(&mut self, mut whole: Box<[u8]>, end: usize) {
         let Some(id) = self.free.pop() else { return };
         let buffer = &mut whole[self.start..end];
-        let descriptor = Descriptor {
-            address: buffer.as_mut_ptr() as u64,
-            len: buffer.len() as u32,
-            flags: if self.direction == Direction::Receive { FLAG_WRITE } else { 0 },
-            next: 0,
-        };
+        let flags = if self.direction == Direction::Receive { FLAG_WRITE } else { 0 };
+        let descriptor = Descriptor::new(buffer.as_mut_ptr() as u64, buffer.len() as u32, flags, 0);
         // SAFETY: `id` was free. The buffer stays in `buffers`, where nobody touches it, until the device is done.
         unsafe { self.rings.describe(id, descriptor) };
         self.rings.offer(id);

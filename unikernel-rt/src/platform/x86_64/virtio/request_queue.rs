@@ -48,24 +48,11 @@ pub(super) const UNIT: u64 = 512;
 /// The parts of a request that are not data.
 #[repr(C)]
 struct Slot {
-    header: Header,
-    range: Range,
+    /// The kind, and the place.
+    header: [u64; 2],
+    /// What a discard, or zeroes, are about: the place; count and flags.
+    range: [u64; 2],
     status: u8,
-}
-
-#[repr(C)]
-struct Header {
-    kind: u32,
-    reserved: u32,
-    place: u64,
-}
-
-/// What a discard, or zeroes, are about.
-#[repr(C)]
-struct Range {
-    place: u64,
-    count: u32,
-    flags: u32,
 }
 
 /// What is asked of the device, beside what the request says.
@@ -162,43 +149,44 @@ impl RequestQueue {
 
     /// Gives a request to the device, which sees it after [`announce`](Self::announce). Hands it back when the queue is
     /// full. It has at most [`segments_max`](Self::segments_max) buffers; a discard, or zeroes, has none.
+    #[inline(always)]
     pub(super) fn push(&mut self, kind: Kind, mut request: BlockRequest) -> Result<(), BlockRequest> {
         let Some(slot) = self.free.pop() else { return Err(request) };
-        let parts = self.slot(slot);
         let place = request.offset / UNIT;
-        let has_range = matches!(request.op, BlockOp::Discard | BlockOp::WriteZeroes);
-        let count = if has_range { (request.len / UNIT) as u32 } else { 0 };
-        let fresh = Slot {
-            header: Header { kind: kind.number, reserved: 0, place },
-            range: Range { place, count, flags: kind.range_flags },
-            status: STATUS_NONE,
-        };
+        let parts = self.slot(slot);
         // SAFETY: a slot of ours, which the device does not have.
-        unsafe { parts.write_volatile(fresh) };
+        unsafe { (&raw mut (*parts).header).write_volatile([kind.number.into(), place]) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*parts).status).write_volatile(STATUS_NONE) };
+        let start = parts as u64;
+        let part = |offset: usize| start + offset as u64;
         let mut chain = self.chain(slot);
-        let part = |offset: usize| parts as u64 + offset as u64;
-        chain.add(part(offset_of!(Slot, header)), size_of::<Header>(), FLAG_NEXT);
+        chain.add(part(offset_of!(Slot, header)), size_of::<[u64; 2]>(), FLAG_NEXT);
+        if matches!(request.op, BlockOp::Discard | BlockOp::WriteZeroes) {
+            let range = [place, request.len / UNIT | u64::from(kind.range_flags) << 32];
+            // SAFETY: as above.
+            unsafe { (&raw mut (*parts).range).write_volatile(range) };
+            chain.add(part(offset_of!(Slot, range)), size_of::<[u64; 2]>(), FLAG_NEXT);
+        }
         let flags = if request.op == BlockOp::Read { FLAG_WRITE | FLAG_NEXT } else { FLAG_NEXT };
         // To QEMU a descriptor of no bytes is a broken driver.
         for buffer in request.buffers.iter_mut().filter(|buffer| !buffer.is_empty()) {
             chain.add(buffer.as_mut_ptr() as u64, buffer.len(), flags);
         }
-        if has_range {
-            chain.add(part(offset_of!(Slot, range)), size_of::<Range>(), FLAG_NEXT);
-        }
         chain.add(part(offset_of!(Slot, status)), size_of::<u8>(), FLAG_WRITE);
-        let len = chain.len;
-        self.offer(slot, len);
+        self.offer(slot, chain.len);
         self.requests[usize::from(slot)] = Some(request);
         Ok(())
     }
 
+    #[inline(always)]
     fn slot(&self, slot: u16) -> *mut Slot {
         debug_assert!(usize::from(slot) < self.requests.len());
         // SAFETY: there are as many slots as places in `requests`, and every number comes from `free`, or was looked up there.
         unsafe { self.slots.add(usize::from(slot)) }.as_ptr()
     }
 
+    #[inline(always)]
     fn chain(&self, slot: u16) -> Chain {
         let start = usize::from(slot) * self.chain_len;
         // SAFETY: the tables have `chain_len` descriptors for every slot.
@@ -212,14 +200,11 @@ impl RequestQueue {
     }
 
     /// Puts a slot's chain into the available ring.
+    #[inline(always)]
     fn offer(&mut self, slot: u16, len: usize) {
         if self.is_indirect {
-            let descriptor = Descriptor {
-                address: self.chain(slot).start.as_ptr() as u64,
-                len: (len * size_of::<Descriptor>()) as u32,
-                flags: FLAG_INDIRECT,
-                next: 0,
-            };
+            let table = self.chain(slot).start.as_ptr() as u64;
+            let descriptor = Descriptor::new(table, (len * size_of::<Descriptor>()) as u32, FLAG_INDIRECT, 0);
             // SAFETY: there are no more slots than descriptors. Nobody touches the chain until the device is done with it.
             unsafe { self.rings.describe(slot, descriptor) };
         }
@@ -249,6 +234,7 @@ impl RequestQueue {
     /// # Errors
     ///
     /// The device lies. It must be reset, or the queue be [leaked](Self::leak).
+    #[inline(always)]
     pub(super) fn pop(&mut self) -> Result<Option<Done>, Lie> {
         let Some(used) = self.rings.pop() else { return Ok(None) };
         let id = u16::try_from(used.id).map_err(|_| Lie)?;
@@ -296,11 +282,9 @@ impl Chain {
     #[inline(always)]
     fn add(&mut self, address: u64, len: usize, flags: u16) {
         assert!(self.len < self.len_max, "a request has more buffers than the disk takes");
-        let next = self.first + self.len as u16 + 1;
+        let next = self.first.wrapping_add(self.len as u16 + 1);
         // SAFETY: within the chain's descriptors, as checked; the device does not have them.
-        let place = unsafe { self.start.add(self.len) };
-        // SAFETY: as above.
-        unsafe { place.write_volatile(Descriptor { address, len: len as u32, flags, next }) };
+        unsafe { Descriptor::new(address, len as u32, flags, next).write(self.start.add(self.len)) };
         self.len += 1;
     }
 }

@@ -22,12 +22,30 @@ pub(super) const FLAG_INDIRECT: u16 = 4;
 /// In the available ring: do not interrupt. In the used ring: no doorbell.
 const FLAG_SILENT: u16 = 1;
 
-#[repr(C)]
-pub(super) struct Descriptor {
-    pub(super) address: u64,
-    pub(super) len: u32,
-    pub(super) flags: u16,
-    pub(super) next: u16,
+/// Address, length, flags and the number of the next one, in two words: a structure would be put together elsewhere and
+/// copied field by field.
+#[repr(C, align(16))]
+pub(super) struct Descriptor([u64; 2]);
+
+impl Descriptor {
+    #[inline(always)]
+    pub(super) fn new(address: u64, len: u32, flags: u16, next: u16) -> Descriptor {
+        Descriptor([address, u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48])
+    }
+
+    /// Puts it into a table.
+    ///
+    /// # Safety
+    ///
+    /// `place` is in a table of ours, and the device does not have that descriptor.
+    #[inline(always)]
+    pub(super) unsafe fn write(self, place: NonNull<Descriptor>) {
+        let words = place.cast::<u64>();
+        // SAFETY: the caller's promise.
+        unsafe { words.write_volatile(self.0[0]) };
+        // SAFETY: the second word of the same place.
+        unsafe { words.add(1).write_volatile(self.0[1]) };
+    }
 }
 
 /// What the device is done with: the first descriptor, and how many bytes it wrote. Not to be believed.
@@ -119,7 +137,7 @@ impl Rings {
     #[inline(always)]
     pub(super) unsafe fn describe(&mut self, id: u16, descriptor: Descriptor) {
         // SAFETY: the caller's promise.
-        unsafe { self.descriptors.add(usize::from(id)).write_volatile(descriptor) };
+        unsafe { descriptor.write(self.descriptors.add(usize::from(id))) };
     }
 
     /// Gives the device the chain that begins at `id`. It sees it after [`announce`](Self::announce).
