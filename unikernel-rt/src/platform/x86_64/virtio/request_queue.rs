@@ -163,7 +163,7 @@ impl RequestQueue {
         let mut chain = self.chain(slot);
         chain.add(part(offset_of!(Slot, header)), size_of::<[u64; 2]>(), FLAG_NEXT);
         if matches!(request.op, BlockOp::Discard | BlockOp::WriteZeroes) {
-            let range = [place, request.len / UNIT | u64::from(kind.range_flags) << 32];
+            let range = [place, (request.len / UNIT) | u64::from(kind.range_flags) << 32];
             // SAFETY: as above.
             unsafe { (&raw mut (*parts).range).write_volatile(range) };
             chain.add(part(offset_of!(Slot, range)), size_of::<[u64; 2]>(), FLAG_NEXT);
