@@ -9,7 +9,7 @@ extern crate alloc;
 mod check;
 mod disk;
 #[cfg(feature = "erofs")]
-mod erofs;
+pub mod erofs;
 mod error;
 #[cfg(feature = "fat")]
 mod fat;

@@ -1,12 +1,13 @@
-//! EROFS: images that `mkfs.erofs` makes, read-only.
+//! EROFS: images that `mkfs.erofs` or our own `Builder` makes, read-only.
 //!
 //! Mounting reads the superblock and the root's inode; a path costs a binary search per folder the first time, and a look
 //! into a table after that. Plain content goes from the disk's cache to the reader without copying. Every number in an
 //! image is distrusted: each is checked where it is read, and loops are bounded by what the disk holds.
 
+#[cfg(not(target_os = "none"))]
+mod build;
 mod bytes;
 mod chunks;
-mod crc32c;
 mod folder;
 mod image;
 mod inode;
@@ -15,6 +16,9 @@ mod open;
 mod packed;
 mod resolve;
 mod superblock;
+
+#[cfg(not(target_os = "none"))]
+pub use build::{Attributes, Builder, Content};
 
 use crate::{
     Disk,

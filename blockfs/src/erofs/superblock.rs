@@ -2,12 +2,10 @@
 //!
 //! The layout is that of Linux (`fs/erofs/erofs_fs.h`).
 
-use super::{
-    bytes::{u16_at, u32_at, u64_at},
-    crc32c,
-};
+use super::bytes::{u16_at, u32_at, u64_at};
 use crate::{Disk, error::Cause};
 use alloc::{format, string::String};
+use unikernel_rt::checksum::crc32c;
 
 /// Where it is: the start is left to boot loaders.
 pub(super) const OFFSET: u64 = 1024;
@@ -110,10 +108,10 @@ impl Superblock {
     }
 }
 
-/// The sum of a superblock's block, which begins with it; the sum itself counts as zero.
+/// The sum of a superblock's block, which begins with it; the sum itself counts as zero. CRC32C, and not inverted.
 pub(super) fn sum(bytes: &[u8]) -> u32 {
-    let magic = crc32c::update(!0, &bytes[..4]);
-    crc32c::update(crc32c::update(magic, &[0; 4]), &bytes[8..])
+    let magic = crc32c(0, &bytes[..4]);
+    !crc32c(crc32c(magic, &[0; 4]), &bytes[8..])
 }
 
 fn refuse(features: u32, bytes: &[u8; LEN]) -> Result<(), Cause> {

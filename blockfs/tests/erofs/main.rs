@@ -1,6 +1,8 @@
 //! EROFS: images of `mkfs.erofs` and of our builder are read back byte for byte; damaged ones are refused or read
 //! wrongly, but never end in a panic or a loop.
 
+mod built;
+mod hostile;
 mod made;
 mod paths;
 mod tools;

@@ -88,7 +88,7 @@ pub fn many(root: &Path, count: usize) {
 }
 
 /// What a folder holds, by path.
-fn expected(root: &Path) -> BTreeMap<String, Kind> {
+pub fn expected(root: &Path) -> BTreeMap<String, Kind> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
