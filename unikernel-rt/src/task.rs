@@ -23,11 +23,12 @@ where
     F::Output: 'static,
 {
     let state = Rc::new(JoinState { stage: RefCell::new(Stage::Running(None)), id: Cell::new(0) });
-    let theirs = state.clone();
+    // Made here, so that it is dropped with a future that was aborted before it was first polled.
+    let guard = Finish(state.clone());
     let id = with_core(|core| {
         core.executor.spawn(
             Box::pin(async move {
-                let guard = Finish(theirs);
+                let guard = guard;
                 let output = future.await;
                 guard.0.finish(Stage::Done(output));
             }),
@@ -49,9 +50,9 @@ where
     F::Output: 'static,
 {
     let state = Rc::new(JoinState { stage: RefCell::new(Stage::Running(None)), id: Cell::new(0) });
-    let (theirs, panicked) = (state.clone(), state.clone());
+    let (guard, panicked) = (Finish(state.clone()), state.clone());
     let future = Box::pin(async move {
-        let guard = Finish(theirs);
+        let guard = guard;
         let output = future.await;
         guard.0.finish(Stage::Done(Ok(output)));
     });

@@ -41,6 +41,18 @@ async fn an_aborted_task_is_dropped_at_once() {
 }
 
 #[unikernel_rt::test]
+async fn a_task_aborted_before_its_first_poll_is_over() {
+    let first = spawn(async { unreachable!("it was aborted") });
+    first.abort();
+    assert!(first.is_finished());
+    // Its number may be another task's by now.
+    let second = spawn(async { 2 });
+    first.abort();
+    assert_eq!(first.await, None::<()>);
+    assert_eq!(second.await, Some(2));
+}
+
+#[unikernel_rt::test]
 async fn aborting_a_finished_task_leaves_its_successor_alone() {
     let first = spawn(async {});
     yield_now().await;

@@ -15,6 +15,10 @@ pub(super) const GROUP_PAGES: u32 = BODY_LEN as u32 * 8;
 /// Groups that one page of the summary speaks for.
 pub(super) const SUMMARY_GROUPS: u32 = (BODY_LEN / 8) as u32;
 
+/// Superblocks are in the first two pages, and the [mark](super::mark) in the one after.
+pub(super) const MARK_PAGE: u32 = 2;
+const LOG_PAGE: u32 = 3;
+
 /// Fewer pages are not worth a store.
 const PAGES_MIN: u64 = 64;
 /// Page numbers have 32 bits: of a larger disk the first 16 TiB are used.
@@ -67,7 +71,7 @@ impl Layout {
 
     /// Where the log is, in bytes.
     pub(super) fn log_start(&self) -> u64 {
-        2 * PAGE_LEN as u64
+        u64::from(LOG_PAGE) * PAGE_LEN as u64
     }
 
     pub(super) fn log_len(&self) -> u64 {
@@ -85,12 +89,12 @@ impl Layout {
 
     /// A page of one of the two copies of the summary.
     pub(super) fn summary_page(&self, copy: u32, number: u32) -> u32 {
-        2 + self.log_pages + copy * self.summary_pages() + number
+        LOG_PAGE + self.log_pages + copy * self.summary_pages() + number
     }
 
     /// One of the two places of the bitmap of a group.
     pub(super) fn bitmap_page(&self, group: u32, place: u32) -> u32 {
-        2 + self.log_pages + 2 * self.summary_pages() + 2 * group + place
+        LOG_PAGE + self.log_pages + 2 * self.summary_pages() + 2 * group + place
     }
 
     /// The first page for tree and values.
@@ -125,7 +129,7 @@ impl Layout {
 }
 
 fn groups_for(pages: u32, log_pages: u32) -> u32 {
-    (pages - 2 - log_pages).div_ceil(GROUP_PAGES)
+    (pages - LOG_PAGE - log_pages).div_ceil(GROUP_PAGES)
 }
 
 /// A page and the checksum it must have.

@@ -25,6 +25,7 @@ mod checkpoint;
 mod checksum;
 mod layout;
 mod log;
+mod mark;
 mod memtable;
 mod merge;
 mod page;
@@ -51,14 +52,14 @@ use crate::{
     disk::refused,
     error::{Cause, Error, Result},
 };
-use alloc::{rc::Rc, vec::Vec};
+use alloc::{rc::Rc, vec, vec::Vec};
 use bytes::Bytes;
 use core::{cell::RefCell, ops::RangeBounds};
 use shared::{Pending, Shared};
 use snapshot::Moment;
 use transaction::Reads;
 use unikernel_rt::{
-    Acquire, JoinHandle, Machine,
+    Acquire, JoinHandle, Machine, spawn,
     sync::{Semaphore, oneshot},
 };
 
@@ -104,7 +105,10 @@ struct Handle {
     shared: Rc<Shared>,
     /// Taken by a transaction that others do not let through.
     gate: Semaphore,
+    /// Those that end when the store is closed, ...
     tasks: RefCell<Vec<JoinHandle<()>>>,
+    /// ... and one that does not mind.
+    marker: Option<JoinHandle<()>>,
 }
 
 impl Drop for Handle {
@@ -118,6 +122,9 @@ impl Handle {
         self.shared.is_closed.set(true);
         self.shared.work.notify_one();
         self.shared.wanted.notify_one();
+        if let Some(marker) = &self.marker {
+            marker.abort();
+        }
     }
 }
 
@@ -194,14 +201,14 @@ impl KvStore {
     pub async fn open_read_only(disk: Disk) -> Result<KvStore> {
         let shared = Shared::open(disk, true).await;
         let shared = shared.map_err(|cause| Error::new("open the key-value store", "", cause))?;
-        Ok(KvStore(Rc::new(Handle { shared, gate: Semaphore::new(1), tasks: RefCell::default() })))
+        Ok(KvStore(Rc::new(Handle { shared, gate: Semaphore::new(1), tasks: RefCell::default(), marker: None })))
     }
 
     async fn start(disk: Disk) -> Result<KvStore, Cause> {
         let shared = Shared::open(disk, false).await?;
-        let tasks =
-            [unikernel_rt::spawn(writer::run(shared.clone())), unikernel_rt::spawn(checkpoint::run(shared.clone()))];
-        Ok(KvStore(Rc::new(Handle { shared, gate: Semaphore::new(1), tasks: RefCell::new(tasks.into()) })))
+        let tasks = vec![spawn(writer::run(shared.clone())), spawn(checkpoint::run(shared.clone()))];
+        let marker = Some(spawn(mark::run(shared.clone())));
+        Ok(KvStore(Rc::new(Handle { shared, gate: Semaphore::new(1), tasks: RefCell::new(tasks), marker })))
     }
 
     /// The value of `key`. It may share memory with the disk's cache: copy what is kept for long.

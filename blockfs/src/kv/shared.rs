@@ -4,6 +4,7 @@ use super::{
     batch::{self, Batch},
     layout::{Layout, MAGIC, SUPER_LEN, Slot, Superblock},
     log::{LogEnds, Reader},
+    mark,
     memtable::{Load, Memtable},
     pages::{Pages, offset_of, write_all},
     space::{Group, Space, read_summary, write_summary_page},
@@ -54,6 +55,9 @@ pub(super) struct Shared {
     /// Something was not written that should be: nothing is written any more.
     pub is_poisoned: Cell<bool>,
     pub is_closed: Cell<bool>,
+    /// There are no records after the mark, or the mark is about to be written.
+    pub is_marked: Cell<bool>,
+    pub unmarked: Notify,
     pub counts: Cell<Counts>,
 }
 
@@ -113,6 +117,9 @@ impl Shared {
         let table = Memtable::default();
         let log =
             Reader::new(&pages).replay(&superblock, |sequence, changes| apply(&table, sequence, &changes)).await?;
+        if log.sequence <= mark::read(&pages).await? {
+            return Err(DAMAGED_END);
+        }
         // Of values that were replaced in the log, the bitmaps say what is true.
         drop(table.take_dead());
         occupy_values(&pages, &space, &table).await?;
@@ -151,6 +158,8 @@ impl Shared {
             stall: RefCell::new(None),
             is_poisoned: Cell::new(false),
             is_closed: Cell::new(false),
+            is_marked: Cell::new(true),
+            unmarked: Notify::new(),
             counts: Cell::default(),
         }
     }
@@ -187,6 +196,9 @@ impl Shared {
         self.counts.set(counts);
     }
 }
+
+const DAMAGED_END: Cause =
+    Cause::damaged("the last record in the key-value store's log has not what was written to it");
 
 /// Puts the changes of a record into a table that nobody reads yet.
 fn apply(table: &Memtable, sequence: u64, bytes: &bytes::Bytes) -> Result<(), Cause> {
@@ -283,7 +295,7 @@ pub(super) async fn write_superblock(disk: &Disk, superblock: &Superblock) -> Re
     write_sector(disk, offset_of((superblock.generation % 2) as u32), &superblock.encode()).await
 }
 
-async fn write_sector(disk: &Disk, offset: u64, bytes: &[u8]) -> Result<(), Cause> {
+pub(super) async fn write_sector(disk: &Disk, offset: u64, bytes: &[u8]) -> Result<(), Cause> {
     let mut buffer = Buffer::zeroed(disk.info().sector_len.max(SUPER_LEN));
     buffer[..bytes.len()].copy_from_slice(bytes);
     disk.write(offset, buffer).await

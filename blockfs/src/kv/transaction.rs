@@ -169,7 +169,7 @@ impl KvStore {
     ///     .transaction(async |tx| {
     ///         let before = tx.get(b"visits").await?.map_or(0, |value| value[0]);
     ///         tx.put(b"visits", &[before + 1])?;
-    ///         unikernel_blockfs::Result::Ok(before + 1)
+    ///         Ok::<_, unikernel_blockfs::Error>(before + 1)
     ///     })
     ///     .await?;
     /// # assert_eq!(visits, 1);

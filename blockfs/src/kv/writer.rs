@@ -170,6 +170,9 @@ impl Shared {
         let ends = log::LogEnds { head: start + len, sequence: ends.sequence + 1, ..self.log.get() };
         self.log.set(ends);
         self.count(|counts| (counts.commits, counts.records) = (counts.commits + commits, counts.records + 1));
+        if self.is_marked.replace(false) {
+            self.unmarked.notify_one();
+        }
         if ends.head - ends.tail > layout.log_len() / 2 {
             self.want_checkpoint();
         }

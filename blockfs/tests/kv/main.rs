@@ -1,5 +1,7 @@
 //! The key-value store against a model of it, and against everything that a disk can do to it.
 
+mod damage;
+mod limits;
 mod model;
 mod power;
 
