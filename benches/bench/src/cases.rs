@@ -1,6 +1,7 @@
 //! The cases that can be asked for by name.
 
 use crate::What;
+use crate::disk;
 use crate::flood::FLOODS;
 use crate::load::Load;
 use crate::tls::{Suite, Tls};
@@ -94,6 +95,7 @@ pub fn names(of: What) -> Vec<&'static str> {
         What::Tls => TLS_LOADS.iter().map(|case| case.id).collect(),
         What::Flood => FLOODS.iter().map(|flood| flood.id).collect(),
         What::Upload => vec![UPLOAD],
+        What::Disk => disk::CASES.iter().map(|case| case.id).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,5 +1,5 @@
 //! Measures the images and prints one table, beside a Linux guest with nginx: guest instructions
-//! and requests a second, uploads, TLS, floods, boot, idle, size, memory. See `benches/README.md`.
+//! and requests a second, uploads, TLS, floods, disks, boot, idle, size, memory. See `benches/README.md`.
 //!
 //! [`measure`] has the measurements in the table's order; [`profile`] shows where the instructions
 //! go. Everything runs inside namespaces of its own ([`namespace`]).
@@ -12,6 +12,7 @@ mod cases;
 mod chance;
 mod client;
 mod connections;
+mod disk;
 mod flood;
 mod heap;
 mod linux;
@@ -42,6 +43,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use disk::images::Images;
 use linux::Linux;
 use measure::Bench;
 use project::Project;
@@ -69,6 +71,8 @@ pub enum What {
     Tls,
     /// Floods of packets beside an honest client.
     Flood,
+    /// Reads, writes and durable puts on a disk.
+    Disk,
     /// Instructions a second with nothing to do.
     Idle,
     /// Stripped images.
@@ -115,7 +119,7 @@ pub struct Options {
     /// How long the mixed load lasts.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// Only this case of load, upload, tls or flood, to measure or profile; may be repeated. A profile can also be of
+    /// Only this case of load, upload, tls, flood or disk, to measure or profile; may be repeated. A profile can also be of
     /// boot, log (start to first log line) and idle.
     #[arg(long, value_name = "CASE", value_parser = case_name)]
     case: Vec<String>,
@@ -161,12 +165,12 @@ impl Options {
 }
 
 /// What is measured on both sides.
-const COMPARED: [What; 7] =
-    [What::Boot, What::Load, What::Upload, What::Tls, What::Flood, What::Idle, What::Connections];
+const COMPARED: [What; 8] =
+    [What::Boot, What::Load, What::Upload, What::Tls, What::Flood, What::Disk, What::Idle, What::Connections];
 
 /// A name of a case that there is.
 fn case_name(name: &str) -> std::result::Result<String, String> {
-    let measured = [What::Load, What::Upload, What::Tls, What::Flood].into_iter().flat_map(cases::names);
+    let measured = [What::Load, What::Upload, What::Tls, What::Flood, What::Disk].into_iter().flat_map(cases::names);
     let all: Vec<&str> = measured.chain(cases::PROFILES).collect();
     if all.contains(&name) { Ok(name.to_owned()) } else { Err(format!("there are {}", all.join(", "))) }
 }
@@ -198,14 +202,22 @@ fn run(options: &Options) -> Result {
 
 /// Builds and downloads, with the machine's ordinary network.
 fn prepare(options: &Options, project: &Project) -> Result {
-    tools::check()?;
+    let with_disks = options.wants(What::Disk);
+    tools::check(with_disks)?;
     project.build_plugin()?;
     if options.wants_ours() {
         project.build_images(&images(options))?;
     }
-    if options.wants_linux() {
+    if options.wants_linux() && COMPARED.iter().any(|what| *what != What::Disk && options.wants(*what)) {
         project.build_upload_sink()?;
-        Linux::prepare(&project.cache, &project.certificates(), &project.upload_sink())?;
+        Linux::prepare(&project.cache, &project.certificates(), &project.program("upload-sink"))?;
+    }
+    if options.wants_linux() && with_disks {
+        project.build_disk_linux()?;
+        Linux::prepare_disk(&project.cache, &project.program("disk-linux"))?;
+    }
+    if with_disks {
+        Images::in_cache(&project.cache).prepare()?;
     }
     Ok(())
 }
@@ -213,8 +225,12 @@ fn prepare(options: &Options, project: &Project) -> Result {
 /// The packages that are needed.
 fn images(options: &Options) -> Vec<&'static str> {
     let mut images = Vec::new();
-    if options.guest.is_none() && options.what.iter().any(|what| ![What::Size, What::Memory].contains(what)) {
+    let others = options.what.iter().any(|what| ![What::Size, What::Memory, What::Disk].contains(what));
+    if options.guest.is_none() && others {
         images.push("bench-site");
+    }
+    if options.wants(What::Disk) {
+        images.push("bench-disk");
     }
     if options.wants(What::Size) || options.wants(What::Memory) {
         images.extend(["hello", "static-site"]);

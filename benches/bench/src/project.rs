@@ -40,16 +40,25 @@ impl Project {
         self.cargo(&["--package", "insn-plugin"])
     }
 
-    /// Builds the program that takes uploads in the Linux guest. Without shared libraries, since Debian's there may be
-    /// older than this machine's.
+    /// Builds the program that takes uploads in the Linux guest.
     pub fn build_upload_sink(&self) -> Result {
-        let link = ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
-        self.run_cargo("rustc", &[&["--package", "upload-sink"][..], &link].concat())
+        self.build_for_linux(&["--package", "upload-sink"])
     }
 
-    /// That program.
-    pub fn upload_sink(&self) -> PathBuf {
-        self.target.join("release/upload-sink")
+    /// Builds the program that works on the Linux guest's disk.
+    pub fn build_disk_linux(&self) -> Result {
+        self.build_for_linux(&["--package", "disk-linux", "--features", "sqlite"])
+    }
+
+    /// Without shared libraries, since Debian's in the guest may be older than this machine's.
+    fn build_for_linux(&self, package: &[&str]) -> Result {
+        let link = ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
+        self.run_cargo("rustc", &[package, &link].concat())
+    }
+
+    /// A program for the Linux guest.
+    pub fn program(&self, package: &str) -> PathBuf {
+        self.target.join("release").join(package)
     }
 
     /// The folder with the certificate that both sides serve, and its key.
@@ -77,6 +86,7 @@ impl Project {
         Guest {
             kernel: kernel.to_owned(),
             initrd: None,
+            disk: None,
             arguments: ARGUMENTS.into(),
             machine: Machine::Q35,
             memory_mib: 256,

@@ -94,6 +94,7 @@ impl Report {
             Target::AtMost(limit) => format!("≤ {}", number(limit)),
             Target::Exactly(value) => number(value),
             Target::TimesLinux(factor) => format!("≥ {factor} × Linux"),
+            Target::PartOfLinux(factor) => format!("≤ {factor} × Linux"),
             Target::TimesCase(factor, other) => match self.value(Side::Ours, other) {
                 Some(value) => format!("≤ {}", number(value * factor)),
                 None => format!("≤ {factor} × {other}"),
@@ -109,6 +110,7 @@ impl Report {
             Target::AtMost(limit) => Some(ours <= limit),
             Target::Exactly(value) => Some(ours == value),
             Target::TimesLinux(factor) => Some(ours >= factor * self.value(Side::Linux, case.id)?),
+            Target::PartOfLinux(factor) => Some(ours <= factor * self.value(Side::Linux, case.id)?),
             Target::TimesCase(factor, other) => Some(ours <= factor * self.value(Side::Ours, other)?),
         }
     }
@@ -206,6 +208,16 @@ mod tests {
         let mut report = Report::default();
         report.add(Side::Ours, "hello64.insn", 3_001.0);
         assert!(report.table().contains("MISSED"));
+    }
+
+    #[test]
+    fn half_of_what_linux_takes_reaches_the_target() {
+        let mut report = Report::default();
+        report.add(Side::Ours, "seq-read.insn", 100.0);
+        report.add(Side::Linux, "seq-read.insn", 200.0);
+        assert!(report.table().contains("2.0 ×  reached"));
+        report.add(Side::Ours, "seq-read.insn", 101.0);
+        assert!(report.table().contains("2.0 ×  MISSED"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum Unit {
     Instructions,
     /// Guest instructions, in millions.
     Millions,
-    /// Requests, handshakes or megabytes (of a million bytes) a second: the only unit of which more is better.
+    /// Requests, handshakes, reads, puts or megabytes (of a million bytes) a second: the only unit of which more is better.
     PerSecond,
     /// Milliseconds.
     Milliseconds,
@@ -50,6 +50,8 @@ pub enum Target {
     Exactly(f64),
     /// At least this many times what Linux reaches in the same run.
     TimesLinux(f64),
+    /// At most this part of what Linux takes in the same run.
+    PartOfLinux(f64),
     /// At most this many times our own value of another case.
     TimesCase(f64, &'static str),
 }
@@ -58,7 +60,7 @@ const fn row(id: &'static str, title: &'static str, unit: Unit, target: Target) 
     Case { id, title, unit, target }
 }
 
-use Target::{AtMost, Exactly, None, TimesCase, TimesLinux};
+use Target::{AtMost, Exactly, None, PartOfLinux, TimesCase, TimesLinux};
 use Unit::{Count, Instructions, Kilobytes, Mebibytes, Millions, Milliseconds, PerSecond};
 
 /// All rows, in the order of the table.
@@ -70,6 +72,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "100,000 SYNs from four addresses in 10 s, beside an honest client", cases: FLOOD_FEW },
     Section { title: "100,000 ACKs from random addresses in 10 s, beside an honest client", cases: FLOOD_ACK },
     Section { title: "100,000 resets in 10 s, in the name of the honest client's kept connection", cases: FLOOD_RST },
+    Section { title: "Disk, virtio-blk; Linux: EROFS, ext4, SQLite (WAL, synchronous=FULL)", cases: DISK },
     Section { title: "Many connections", cases: CONNECTIONS },
     Section { title: "Boot, idle, size, memory", cases: MACHINE },
     Section { title: "Mixed load", cases: MIXED },
@@ -154,6 +157,21 @@ const FLOOD_SYN: &[Case] = flood_rows!("flood-syn");
 const FLOOD_FEW: &[Case] = flood_rows!("flood-few");
 const FLOOD_ACK: &[Case] = flood_rows!("flood-ack");
 const FLOOD_RST: &[Case] = flood_rows!("flood-rst");
+
+const DISK: &[Case] = &[
+    row("seq-read.insn", "256 MB file from EROFS, cold: instructions/MB", Instructions, PartOfLinux(0.5)),
+    row("seq-read.rate", "256 MB file from EROFS, cold: MB/s", PerSecond, TimesLinux(1.0)),
+    row("random-read.insn", "4 KiB at random, 16 in flight: instructions/read", Instructions, None),
+    row("random-read.rate", "4 KiB at random, 16 in flight: reads/s", PerSecond, TimesLinux(1.5)),
+    row("kv-1.insn", "durable puts of 100 bytes, 1 writer: instructions/put", Instructions, None),
+    row("kv-1.rate", "durable puts of 100 bytes, 1 writer: puts/s", PerSecond, TimesLinux(1.0)),
+    row("kv-64.insn", "durable puts of 100 bytes, 64 writers: instructions/put", Instructions, None),
+    row("kv-64.rate", "durable puts of 100 bytes, 64 writers: puts/s", PerSecond, TimesLinux(1.0)),
+    row("append.insn", "4 KiB appends, each synchronous: instructions/append", Instructions, None),
+    row("append.rate", "4 KiB appends, each synchronous: appends/s", PerSecond, None),
+    row("mount.insn", "mount of 10,000 files, 1 GB, and one read: million instructions", Millions, AtMost(5.0)),
+    row("mount.ms", "mount of 10,000 files, 1 GB, and one read: ms", Milliseconds, None),
+];
 
 const CONNECTIONS: &[Case] = &[
     row("idle10k.accepted", "idle connections accepted, 256 MiB", Count, Exactly(10_000.0)),

@@ -8,14 +8,17 @@ use crate::{Result, error};
 const NEEDED: &[(&str, &str)] =
     &[("qemu-system-x86_64", "qemu-system-x86"), ("ip", "iproute2"), ("unshare", "util-linux")];
 
+/// Makers of disk images.
+const FOR_DISKS: &[(&str, &str)] = &[("mkfs.erofs", "erofs-utils"), ("mke2fs", "e2fsprogs")];
+
 /// QEMU 9 replaced the plugin interface that the counter is written for.
 const QEMU_MAJOR_MAX: u32 = 8;
 
-/// Fails with what has to be installed.
-pub fn check() -> Result {
+/// Fails with what has to be installed, `with_disks` or without.
+pub fn check(with_disks: bool) -> Result {
     let missing = |program: &str| Command::new(program).arg("--version").output().is_err();
-    let packages: Vec<&str> =
-        NEEDED.iter().filter(|(program, _)| missing(program)).map(|(_, package)| *package).collect();
+    let needed = NEEDED.iter().chain(if with_disks { FOR_DISKS } else { &[] });
+    let packages: Vec<&str> = needed.filter(|(program, _)| missing(program)).map(|(_, package)| *package).collect();
     if !packages.is_empty() {
         return Err(error(format!("programs are missing; run: apt-get install {}", packages.join(" "))));
     }

@@ -24,13 +24,17 @@ pub enum Machine {
 }
 
 impl Machine {
-    fn arguments(self) -> [&'static str; 2] {
-        match self {
-            Machine::Q35 => ["q35", "virtio-net-pci,netdev=n0,romfile="],
-            Machine::Pc => ["pc", "virtio-net-pci,netdev=n0,romfile="],
-            Machine::Microvm => ["microvm", "virtio-net-device,netdev=n0"],
-            Machine::MicrovmNoAcpi => ["microvm,acpi=off", "virtio-net-device,netdev=n0"],
-        }
+    /// The machine, its network device and its disk.
+    fn arguments(self) -> [&'static str; 3] {
+        const PCI: [&str; 2] = ["virtio-net-pci,netdev=n0,romfile=", "virtio-blk-pci,drive=d0"];
+        const MMIO: [&str; 2] = ["virtio-net-device,netdev=n0", "virtio-blk-device,drive=d0"];
+        let (machine, [nic, disk]) = match self {
+            Machine::Q35 => ("q35", PCI),
+            Machine::Pc => ("pc", PCI),
+            Machine::Microvm => ("microvm", MMIO),
+            Machine::MicrovmNoAcpi => ("microvm,acpi=off", MMIO),
+        };
+        [machine, nic, disk]
     }
 }
 
@@ -41,6 +45,8 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// Linux' initial file system.
     pub initrd: Option<PathBuf>,
+    /// The image of its disk, if it has one.
+    pub disk: Option<PathBuf>,
     /// The kernel's command line.
     pub arguments: String,
     /// The machine it runs in.
@@ -160,7 +166,7 @@ impl Drop for Vm {
 }
 
 fn command(guest: &Guest) -> Command {
-    let [machine, nic] = guest.machine.arguments();
+    let [machine, nic, disk] = guest.machine.arguments();
     let mut command = Command::new("qemu-system-x86_64");
     // Under emulation `rep movsb` takes one step for each byte and is counted so; without ERMS all
     // guests copy eight bytes a step.
@@ -171,6 +177,11 @@ fn command(guest: &Guest) -> Command {
     // cannot.
     command.args(["-netdev", &format!("tap,id=n0,ifname={TAP},script=no,downscript=no,vnet_hdr=on")]);
     command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+    if let Some(image) = &guest.disk {
+        // Flushes of the guest reach the host's disk.
+        let drive = format!("if=none,id=d0,format=raw,cache=writeback,aio=threads,file={}", image.display());
+        command.args(["-drive", &drive, "-device", disk]);
+    }
     command.arg("-kernel").arg(&guest.kernel);
     if let Some(initrd) = &guest.initrd {
         command.arg("-initrd").arg(initrd);

@@ -1,9 +1,11 @@
 //! The guest to compare with: Debian's kernel, busybox and nginx in an initial file system that is
 //! put together here. Nothing is installed; the packages are unpacked in the cache folder.
 //!
-//! Beside nginx, which serves on ports 80 and 443, a program of ours takes uploads on port 8080.
+//! Beside nginx, which serves on ports 80 and 443, a program of ours takes uploads on port 8080. The guest whose disk is
+//! measured is another one, without a network ([`disk`]).
 
 mod cpio;
+mod disk;
 mod packages;
 
 use std::fs;
@@ -23,6 +25,8 @@ pub struct Linux {
     full: PathBuf,
     /// Without the 10 MiB file, for boot and memory, where its unpacking would count.
     small: PathBuf,
+    /// With the program that works on a disk.
+    disk: PathBuf,
 }
 
 /// Where the finished guest is. Others may run their guest while this one's is made, so it has a name for itself.
@@ -34,7 +38,7 @@ impl Linux {
     /// Where the guest's files are, once [`prepare`](Self::prepare) has made them.
     pub fn in_cache(cache: &Path) -> Linux {
         let file = |name: &str| cache.join(FOLDER).join(name);
-        Linux { kernel: file("vmlinuz"), full: file("full.cpio"), small: file("small.cpio") }
+        Linux { kernel: file("vmlinuz"), full: file("full.cpio"), small: file("small.cpio"), disk: file("disk.cpio") }
     }
 
     /// Downloads what is missing and writes the initial file systems, with the `certificates`' folder and the program
@@ -54,6 +58,15 @@ impl Linux {
         replace(&linux.kernel, &fs::read(unpacked.kernel()?)?)
     }
 
+    /// The same for the guest with a disk, and the program that works on it.
+    pub fn prepare_disk(cache: &Path, program: &Path) -> Result {
+        let linux = Linux::in_cache(cache);
+        let unpacked = packages::in_cache(cache)?;
+        fs::create_dir_all(cache.join(FOLDER))?;
+        replace(&linux.disk, &disk::initial_files(&unpacked, &fs::read(program)?)?)?;
+        replace(&linux.kernel, &fs::read(unpacked.kernel()?)?)
+    }
+
     /// The guest with everything it serves.
     pub fn guest(&self) -> Guest {
         self.with(&self.full)
@@ -68,6 +81,7 @@ impl Linux {
         Guest {
             kernel: self.kernel.clone(),
             initrd: Some(initrd.to_owned()),
+            disk: None,
             arguments: "console=ttyS0 quiet".into(),
             machine: Machine::Q35,
             memory_mib: 256,
@@ -241,7 +255,7 @@ fn page() -> String {
 }
 
 /// Bytes that compress badly and are the same every time (xorshift).
-fn content(len: usize) -> Vec<u8> {
+pub fn content(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {

@@ -1,5 +1,6 @@
 //! The measurements, in the order of the table.
 
+mod disk;
 mod network;
 
 use std::net::SocketAddr;
@@ -56,6 +57,9 @@ impl<'run> Bench<'run> {
         if self.options.wants_linux() {
             let linux = Linux::in_cache(&self.project.cache);
             self.measure_side(Side::Linux, &linux.guest(), &linux.small_guest())?;
+        }
+        if self.options.wants(What::Disk) {
+            self.disks()?;
         }
         Ok(())
     }
