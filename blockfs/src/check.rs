@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     metadata::Kind,
-    volume::Volume,
+    volume::{Volume, in_circles},
 };
 use alloc::{string::String, vec, vec::Vec};
 
@@ -52,6 +52,10 @@ pub(crate) async fn check(volume: &Volume) -> Report {
     let mut report = Report::default();
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
+        if report.folders >= volume.folder_count_max() {
+            report.note::<()>(Err(in_circles(&folder)));
+            return report;
+        }
         let Some(entries) = report.note(volume.list(&folder).await) else { continue };
         report.folders += 1;
         for entry in entries {

@@ -11,6 +11,9 @@ use core::{future::Future, pin::Pin};
 /// The future of an answer. Boxed, so that a volume has no type parameter.
 pub(crate) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Cause>> + 'a>>;
 
+/// What a folder takes at least, in any format: a few numbers about it, and its name.
+const FOLDER_LEN_MIN: u64 = 32;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -32,6 +35,11 @@ pub(crate) enum Mode {
 pub(crate) trait FileSystem {
     /// What it is.
     fn info(&self) -> &VolumeInfo;
+
+    /// More folders than this there cannot be: a walk that finds them goes in circles.
+    fn folder_count_max(&self) -> u64 {
+        self.info().len / FOLDER_LEN_MIN
+    }
 
     /// About a file or folder; of a symbolic link, about what it leads to.
     fn metadata<'a>(&'a self, path: &'a str) -> Reply<'a, Metadata>;

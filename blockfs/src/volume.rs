@@ -252,6 +252,10 @@ impl Volume {
         check::check(self).await
     }
 
+    pub(crate) fn folder_count_max(&self) -> u64 {
+        self.0.folder_count_max()
+    }
+
     /// Every file below a folder with its path, links and others left out; for tools and tests. Folders come before what
     /// is in them.
     ///
@@ -261,7 +265,9 @@ impl Volume {
     pub async fn walk(&self, path: &str) -> Result<Vec<(String, Kind)>> {
         let mut found = Vec::new();
         let mut folders = alloc::vec![String::from(path.trim_matches('/'))];
+        let mut folders_left = self.folder_count_max();
         while let Some(folder) = folders.pop() {
+            folders_left = folders_left.checked_sub(1).ok_or_else(|| in_circles(&folder))?;
             for entry in self.list(&folder).await? {
                 let path = if folder.is_empty() { entry.name } else { alloc::format!("{folder}/{}", entry.name) };
                 if entry.kind == Kind::Folder {
@@ -272,6 +278,10 @@ impl Volume {
         }
         Ok(found)
     }
+}
+
+pub(crate) fn in_circles(folder: &str) -> Error {
+    Error::new("list", folder, Cause::damaged("a folder is in itself, or there are more than there can be"))
 }
 
 impl core::fmt::Debug for Volume {

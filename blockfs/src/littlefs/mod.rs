@@ -70,6 +70,11 @@ impl FileSystem for Handle {
         &self.0.info
     }
 
+    /// Every folder has two blocks of its own.
+    fn folder_count_max(&self) -> u64 {
+        u64::from(self.0.block_count / 2)
+    }
+
     fn metadata<'a>(&'a self, path: &'a str) -> Reply<'a, Metadata> {
         let path = path.to_string();
         Box::pin(async move {

@@ -25,9 +25,10 @@ const WRITE_LEN_MAX: usize = 128 * 1024;
 /// Accesses without waiting for the disk, after which others may run.
 const ACCESSES_AT_ONCE: u32 = 1000;
 /// Accesses of one operation, for each block of the volume and in all volumes: more are a walk in circles on a hostile one.
-/// Every operation that is in order needs only a few for each block.
+/// An operation that is in order needs a few for each block, but to mount a volume after a loss of power may need some
+/// for each pair of blocks.
 const ACCESSES_PER_BLOCK: u64 = 64;
-const ACCESSES_MIN: u64 = 1 << 20;
+const ACCESSES_MIN: u64 = 64 * 1024;
 
 pub(super) struct FiberStorage {
     fiber: Rc<Suspend<Input, Output>>,
@@ -95,13 +96,13 @@ impl FiberStorage {
             accesses_left: 0,
             accesses_at_once: 0,
         };
-        storage.begin();
+        storage.accesses_left = ACCESSES_MIN + storage.block_count * storage.block_count;
         storage
     }
 
     /// An operation begins.
     pub(super) fn begin(&mut self) {
-        self.accesses_left = ACCESSES_MIN.max(self.block_count * ACCESSES_PER_BLOCK);
+        self.accesses_left = ACCESSES_MIN + self.block_count * ACCESSES_PER_BLOCK;
     }
 
     /// Where on the disk it is.
