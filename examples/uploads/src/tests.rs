@@ -82,7 +82,7 @@ async fn half_an_upload_leaves_nothing_behind() {
 async fn a_full_disk_says_so_and_goes_on() {
     let client = start(&SimDisk::new(2 << 20));
     assert_eq!(ask(&client, "PUT /small", b"small").await.0, "201");
-    assert_eq!(ask(&client, "PUT /large", &pattern(3 << 20)).await.0, "507");
+    assert_eq!(ask(&client, "PUT /large", &pattern(2 << 20)).await.0, "507");
     assert_eq!(ask(&client, "PUT /fits", &pattern(1 << 20)).await.0, "201");
     assert_eq!(ask(&client, "GET /small", b"").await.1, b"small");
 }
