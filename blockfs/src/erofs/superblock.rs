@@ -14,7 +14,7 @@ pub(super) const LEN: usize = 128;
 pub(super) const MAGIC: u32 = 0xe0f5_e1e2;
 
 /// Sectors to the largest page that Linux has.
-const BLOCK_BITS: core::ops::RangeInclusive<u8> = 9..=16;
+pub(super) const BLOCK_BITS: core::ops::RangeInclusive<u8> = 9..=16;
 
 /// Compatible feature: there is a checksum.
 pub(super) const HAS_CHECKSUM: u32 = 1;

@@ -2,6 +2,8 @@
 //! wrongly, but never end in a panic or a loop.
 
 mod built;
+mod costs;
+mod holes;
 mod hostile;
 mod made;
 mod paths;

@@ -8,6 +8,7 @@ mod host;
 mod plan;
 mod write;
 
+use super::superblock;
 use std::{
     collections::{BTreeMap, HashMap},
     io::{self, Seek, Write},
@@ -35,7 +36,11 @@ const ROOT: usize = 0;
 pub struct Builder {
     nodes: Vec<Node>,
     label: [u8; 16],
+    block_len: u64,
 }
+
+/// What every Linux reads.
+const BLOCK_LEN_DEFAULT: u64 = 4096;
 
 /// Mode and time of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +89,11 @@ impl Builder {
     /// An empty root.
     pub fn new() -> Builder {
         let kind = NodeKind::Folder { around: ROOT, entries: BTreeMap::new() };
-        Builder { nodes: vec![Node { attributes: Attributes::folder(0), links: 2, kind }], label: [0; 16] }
+        Builder {
+            nodes: vec![Node { attributes: Attributes::folder(0), links: 2, kind }],
+            label: [0; 16],
+            block_len: BLOCK_LEN_DEFAULT,
+        }
     }
 
     /// Gives the volume a name.
@@ -99,6 +108,20 @@ impl Builder {
                 return Err(invalid(format_args!("the label `{label}` has more than 16 bytes; take a shorter one")));
             }
         }
+        Ok(())
+    }
+
+    /// Sets the length of blocks, which is 4096: a power of two from 512 to 65536. Linux reads shorter ones since 6.4, and none
+    /// that are longer than its pages.
+    ///
+    /// # Errors
+    ///
+    /// It is none of these.
+    pub fn block_len(&mut self, len: u32) -> io::Result<()> {
+        if !len.is_power_of_two() || !superblock::BLOCK_BITS.contains(&(len.ilog2() as u8)) {
+            return Err(invalid(format_args!("blocks cannot have {len} bytes; take 4096")));
+        }
+        self.block_len = len.into();
         Ok(())
     }
 
@@ -161,7 +184,7 @@ impl Builder {
     ///
     /// The image cannot be written; a file cannot be read, or has another length than when it was added.
     pub fn write(self, image: &mut (impl Write + Seek)) -> io::Result<u64> {
-        let plan = plan::Plan::new(&self.nodes)?;
+        let plan = plan::Plan::new(&self.nodes, self.block_len)?;
         write::write(&self.nodes, &plan, self.label, image)
     }
 

@@ -6,7 +6,7 @@ use super::{
         superblock,
     },
     Content, Node, NodeKind, ROOT, entries, host, invalid,
-    plan::{BLOCK_BITS, BLOCK_LEN, Place, Plan},
+    plan::{Place, Plan},
 };
 use std::{
     fs::File,
@@ -20,28 +20,32 @@ const PIECE_LEN: usize = 128 * 1024;
 
 pub(super) fn write(nodes: &[Node], plan: &Plan, label: [u8; 16], image: &mut (impl Write + Seek)) -> io::Result<u64> {
     image.seek(SeekFrom::Start(0))?;
-    image.write_all(&superblock_block(nodes, plan, label))?;
-    for _ in 1..plan.inode_blocks {
-        image.write_all(&[0; BLOCK_LEN as usize])?;
+    let head = superblock_blocks(nodes, plan, label);
+    image.write_all(&head)?;
+    let block = vec![0; plan.block_len as usize];
+    for _ in head.len() as u64 / plan.block_len..plan.inode_blocks {
+        image.write_all(&block)?;
     }
     for (number, place) in plan.places.iter().enumerate() {
         // Content that is whole blocks comes in the order of the numbers, so the place is the one where writing ended.
-        image.seek(SeekFrom::Start(place.block * BLOCK_LEN))?;
+        image.seek(SeekFrom::Start(place.block * plan.block_len))?;
         let tail = write_content(nodes, plan, number, image)?;
         image.seek(SeekFrom::Start(place.inode))?;
         image.write_all(&[inode(&nodes[number], number, place), tail].concat())?;
     }
     image.flush()?;
-    Ok(plan.blocks * BLOCK_LEN)
+    Ok(plan.blocks * plan.block_len)
 }
 
-fn superblock_block(nodes: &[Node], plan: &Plan, label: [u8; 16]) -> Vec<u8> {
-    let mut block = vec![0; BLOCK_LEN as usize];
-    let bytes = &mut block[superblock::OFFSET as usize..];
+/// The blocks before the first inode.
+fn superblock_blocks(nodes: &[Node], plan: &Plan, label: [u8; 16]) -> Vec<u8> {
+    let len = (superblock::OFFSET + superblock::LEN as u64).next_multiple_of(plan.block_len);
+    let mut blocks = vec![0; len as usize];
+    let bytes = &mut blocks[superblock::OFFSET as usize..];
     let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
     put(0, &superblock::MAGIC.to_le_bytes());
     put(8, &(superblock::HAS_CHECKSUM | superblock::HAS_TIMES).to_le_bytes());
-    put(12, &[BLOCK_BITS]);
+    put(12, &[plan.block_len.ilog2() as u8]);
     // The root is in the first block of inodes.
     put(14, &(plan.inode_of(ROOT) as u16).to_le_bytes());
     put(16, &(nodes.len() as u64).to_le_bytes());
@@ -50,7 +54,7 @@ fn superblock_block(nodes: &[Node], plan: &Plan, label: [u8; 16]) -> Vec<u8> {
     put(64, &label);
     let sum = superblock::sum(bytes);
     bytes[4..8].copy_from_slice(&sum.to_le_bytes());
-    block
+    blocks
 }
 
 fn inode(node: &Node, number: usize, place: &Place) -> Vec<u8> {
@@ -84,20 +88,20 @@ fn write_content(nodes: &[Node], plan: &Plan, number: usize, image: &mut impl Wr
     let place = &plan.places[number];
     match &nodes[number].kind {
         NodeKind::Folder { .. } => {
-            let content = entries::content(nodes, number, |number| plan.inode_of(number));
-            copy(&mut &content[..], place, image)
+            let content = entries::content(nodes, number, plan.block_len, |number| plan.inode_of(number));
+            copy(&mut &content[..], plan, place, image)
         }
-        NodeKind::Link { target } => copy(&mut target.as_bytes(), place, image),
-        NodeKind::File { content: Content::Bytes(bytes), .. } => copy(&mut &bytes[..], place, image),
+        NodeKind::Link { target } => copy(&mut target.as_bytes(), plan, place, image),
+        NodeKind::File { content: Content::Bytes(bytes), .. } => copy(&mut &bytes[..], plan, place, image),
         NodeKind::File { content: Content::Path(path), .. } => {
             let mut file = File::open(path).map_err(|error| host::named(path, &error))?;
-            copy(&mut file, place, image).map_err(|error| host::named(path, &error))
+            copy(&mut file, plan, place, image).map_err(|error| host::named(path, &error))
         }
     }
 }
 
-fn copy(content: &mut impl Read, place: &Place, image: &mut impl Write) -> io::Result<Vec<u8>> {
-    let mut left = place.len - place.tail_len;
+fn copy(content: &mut impl Read, plan: &Plan, place: &Place, image: &mut impl Write) -> io::Result<Vec<u8>> {
+    let mut left = place.block_content_len();
     let mut piece = vec![0; left.min(PIECE_LEN as u64) as usize];
     while left > 0 {
         let part = &mut piece[..left.min(PIECE_LEN as u64) as usize];
@@ -105,7 +109,7 @@ fn copy(content: &mut impl Read, place: &Place, image: &mut impl Write) -> io::R
         image.write_all(part)?;
         left -= part.len() as u64;
     }
-    let padding = place.blocks() * BLOCK_LEN - (place.len - place.tail_len);
+    let padding = place.block_content_len().next_multiple_of(plan.block_len) - place.block_content_len();
     image.write_all(&vec![0; padding as usize])?;
     let mut tail = vec![0; place.tail_len as usize];
     content.read_exact(&mut tail).map_err(changed)?;
