@@ -11,6 +11,8 @@ mod disk;
 #[cfg(feature = "erofs")]
 pub mod erofs;
 mod error;
+#[cfg(feature = "ext4")]
+mod ext4;
 #[cfg(feature = "fat")]
 mod fat;
 mod file;

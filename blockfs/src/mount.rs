@@ -46,6 +46,10 @@ async fn mount_whole(disk: Disk) -> Result<Option<Volume>, Cause> {
     if let Some(system) = crate::erofs::mount(&disk).await? {
         return Ok(Some(Volume::new(system)));
     }
+    #[cfg(feature = "ext4")]
+    if let Some(system) = crate::ext4::mount(&disk).await? {
+        return Ok(Some(Volume::new(system)));
+    }
     #[cfg(feature = "fat")]
     if fat::is_fat(&disk).await? {
         return fat::mount(disk).await.map(Some);

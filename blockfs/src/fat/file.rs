@@ -24,6 +24,8 @@ struct Inner {
     len: Cell<u64>,
     is_writer: bool,
     is_changed: Cell<bool>,
+    /// A change failed, and no sync came after it: closing the file leaves it as the folder has it.
+    has_failed: Cell<bool>,
     /// What the folder has is another content, which this one is to replace.
     replaces: Cell<bool>,
 }
@@ -44,8 +46,8 @@ impl OpenFile {
 
     fn new(core: &Rc<Core>, content: Rc<Content>, is_writer: bool, replaces: bool) -> OpenFile {
         let len = Cell::new(content.len.get().into());
-        let (core, is_changed, replaces) = (core.clone(), Cell::new(false), Cell::new(replaces));
-        OpenFile(Rc::new(Inner { core, content, len, is_writer, is_changed, replaces }))
+        let (is_changed, has_failed, replaces) = (Cell::new(false), Cell::new(false), Cell::new(replaces));
+        OpenFile(Rc::new(Inner { core: core.clone(), content, len, is_writer, is_changed, has_failed, replaces }))
     }
 }
 
@@ -59,7 +61,7 @@ impl Drop for OpenFile {
             return file.content.is_written.set(false);
         }
         self.0.core.in_background(async move {
-            let done = file.sync().await;
+            let done = file.close().await;
             file.set_changed(false);
             file.content.is_written.set(false);
             if file.replaces.get() {
@@ -152,21 +154,32 @@ impl Inner {
     }
 
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Cause> {
-        let end = offset.checked_add(bytes.len() as u64).ok_or(Cause::TooLarge)?;
-        self.check_writable(end)?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
+        self.change(async || {
+            let end = offset.checked_add(bytes.len() as u64).ok_or(Cause::TooLarge)?;
+            self.check_writable(end)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let len_before = self.len.get();
+            let done = self.write_bytes(offset, bytes).await;
+            self.len.set(if done.is_ok() { len_before.max(end) } else { len_before });
+            done
+        })
+        .await
+    }
+
+    /// Does `work` in the file's turn. Until it is done, it counts as failed.
+    async fn change(&self, work: impl AsyncFnOnce() -> Result<(), Cause>) -> Result<(), Cause> {
         let _turn = self.content.turn.acquire().await;
-        let _changing = self.core.begin_change().await?;
-        self.set_changed(true);
-        let len_before = self.len.get();
-        let done = self.write_bytes(offset, bytes).await;
-        self.len.set(if done.is_ok() { len_before.max(end) } else { len_before });
-        done
+        let failed_before = self.has_failed.replace(true);
+        work().await?;
+        self.has_failed.set(failed_before);
+        Ok(())
     }
 
     async fn write_bytes(&self, offset: u64, bytes: &[u8]) -> Result<(), Cause> {
+        let _changing = self.core.begin_change().await?;
+        self.set_changed(true);
         let end = offset + bytes.len() as u64;
         self.extend(offset).await?;
         let room = self.reserve(end).await?;
@@ -175,16 +188,18 @@ impl Inner {
     }
 
     async fn truncate(&self, len: u64) -> Result<(), Cause> {
-        self.check_writable(len)?;
-        let _turn = self.content.turn.acquire().await;
-        let _changing = self.core.begin_change().await?;
-        self.set_changed(true);
-        if len > self.len.get() {
-            return self.extend(len).await;
-        }
-        // The clusters are given back when the folder has the new length.
-        self.len.set(len);
-        Ok(())
+        self.change(async || {
+            self.check_writable(len)?;
+            let _changing = self.core.begin_change().await?;
+            self.set_changed(true);
+            if len > self.len.get() {
+                return self.extend(len).await;
+            }
+            // The clusters are given back when the folder has the new length.
+            self.len.set(len);
+            Ok(())
+        })
+        .await
     }
 
     fn check_writable(&self, end: u64) -> Result<(), Cause> {
@@ -301,7 +316,19 @@ impl Inner {
         }
         self.core.cut(&content.chain, self.core.layout.clusters_for(len)).await?;
         self.set_changed(false);
+        self.has_failed.set(false);
         Ok(())
+    }
+
+    /// What is done when the file was dropped.
+    async fn close(&self) -> Result<(), Cause> {
+        if self.has_failed.get() {
+            if self.replaces.get() {
+                return Ok(());
+            }
+            self.len.set(self.content.len.get().into());
+        }
+        self.sync().await
     }
 
     async fn write_entry(&self, place: Place, len: u32) -> Result<(), Cause> {

@@ -33,7 +33,7 @@ const fn tables() -> [[u32; 256]; 8] {
 }
 
 /// The checksum of `bytes` after others whose checksum is `seed`; 0 at the start.
-pub(super) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     let mut sum = !seed;
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {

@@ -22,7 +22,7 @@
 mod batch;
 mod check;
 mod checkpoint;
-mod checksum;
+pub(crate) mod checksum;
 mod layout;
 mod log;
 mod mark;

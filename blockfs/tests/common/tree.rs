@@ -1,4 +1,5 @@
 //! Trees of awkward files, the programs that put them into images, and the comparison with a volume.
+#![allow(dead_code, reason = "every test takes what it needs")]
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +8,7 @@ use std::{
     process::Command,
 };
 use unikernel_blockfs::{Disk, Kind, Volume};
-use unikernel_rt::sim::{FileDisk, Random};
+use unikernel_rt::sim::{FileDisk, Random, SimDisk};
 
 /// Files by their paths; a folder is there when a file is in it.
 pub type Tree = BTreeMap<String, Vec<u8>>;
@@ -124,5 +125,45 @@ pub async fn assert_holds(volume: &Volume, tree: &Tree) {
         let metadata = volume.metadata(path).await.unwrap();
         assert_eq!((metadata.kind, metadata.len), (Kind::File, content.len() as u64), "{path}");
         assert!(volume.read(path, 1 << 30).await.unwrap() == content[..], "{path} has other bytes");
+    }
+}
+
+/// Bytes of a good image, in which a few are wrong.
+pub fn corrupted(image: &[u8], len: u64, random: &mut Random) -> SimDisk {
+    let sim = SimDisk::new(len);
+    sim.poke(0, image);
+    for _ in 0..1 + random.below(8) {
+        let at = random.below(image.len()) as u64;
+        let before = sim.peek(at, 4);
+        let wrong = match random.below(6) {
+            0 => vec![before[0] ^ (1 << random.below(8))],
+            1 => vec![0; 4],
+            2 => vec![0xff; 4],
+            3 => u32::from_le_bytes(before.try_into().unwrap()).wrapping_add(1).to_le_bytes().to_vec(),
+            4 => (random.below(300) as u32).to_le_bytes().to_vec(),
+            _ => bytes(random.u64(), 1 + random.below(30)),
+        };
+        sim.poke(at, &wrong);
+    }
+    sim
+}
+
+/// Reads what can be read, as far as that has an end: so many names.
+pub async fn read_everything(volume: &Volume, names_max: usize) {
+    let mut folders = vec![String::new()];
+    let mut names = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in volume.list(&folder).await.unwrap_or_default() {
+            names += 1;
+            if names > names_max {
+                return;
+            }
+            let path = if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
+            drop(volume.metadata(&path).await);
+            match entry.kind {
+                Kind::Folder => folders.push(path),
+                _ => drop(volume.read(&path, 1 << 20).await),
+            }
+        }
     }
 }
