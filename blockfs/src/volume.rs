@@ -159,7 +159,8 @@ impl Volume {
     }
 
     /// Replaces the content of a file, or makes it, and makes that safe. On a format that survives a loss of power the
-    /// file has the old content or the new one at any time; where it fails, the old one.
+    /// file has the old content or the new one at any time; where it fails, the old one. One that was not there may be left
+    /// empty.
     ///
     /// # Errors
     ///

@@ -4,9 +4,17 @@
 //! pointers into memory that must not move and callbacks that get pointers. Here all of that memory belongs to
 //! [`Littlefs`], is on the heap, and is reached by pointers only; what a caller gets are numbers and copies.
 //!
+//! The port computes as C does, where numbers wrap around. A build with overflow checks must leave it out, as this workspace's
+//! profiles do, or it panics on volumes that are in order:
+//!
+//! ```toml
+//! [profile.dev.package.littlefs-rust-core]
+//! overflow-checks = false
+//! ```
+//!
 //! The port trusts the disk as much as the C code does. [`Storage`] must refuse places that are not there; the port's own
-//! assertions are kept in images ([workspace profile](https://doc.rust-lang.org/cargo/reference/profiles.html#overrides)), so that
-//! a contradiction on a hostile disk ends in a panic, and whoever runs this on foreign disks has to survive panics.
+//! assertions are kept in images by the same profiles, so that a contradiction on a hostile disk ends in a panic, and
+//! whoever runs this on foreign disks has to survive panics.
 #![cfg_attr(target_os = "none", no_std)]
 
 extern crate alloc;

@@ -4,7 +4,7 @@
 //! way to it. One operation runs at a time, and always to its end; other tasks run while it waits. Files that are
 //! read do not take part: [`Blocks`](blocks::Blocks) finds their bytes on the disk by itself, while others write.
 //!
-//! A mounted volume takes the fiber's stack (128 KiB), 64 KiB of pages, up to 256 KiB of writes that wait, 8 KiB of caches, and
+//! A mounted volume takes the fiber's stack (64 KiB), 64 KiB of pages, up to 256 KiB of writes that wait, 8 KiB of caches, and
 //! an eighth of a byte for each block, at most 32 KiB; a file open for writing 4 KiB, one open for reading 200 bytes.
 
 mod blocks;
