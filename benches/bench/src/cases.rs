@@ -85,6 +85,9 @@ pub const TLS_LOADS: &[LoadCase] = &[
     bulk("tls-chacha", Suite::ChaCha20),
 ];
 
+/// The case of `disk` that is a load: `site-from-disk` beside the embedded files.
+pub const DISK_SITE: &str = "disk-site";
+
 /// The one case of `upload`.
 pub const UPLOAD: &str = "upload";
 
@@ -95,13 +98,16 @@ pub fn names(of: What) -> Vec<&'static str> {
         What::Tls => TLS_LOADS.iter().map(|case| case.id).collect(),
         What::Flood => FLOODS.iter().map(|flood| flood.id).collect(),
         What::Upload => vec![UPLOAD],
-        What::Disk => disk::CASES.iter().map(|case| case.id).collect(),
+        What::Disk => disk::CASES.iter().map(|case| case.id).chain([DISK_SITE]).collect(),
         _ => Vec::new(),
     }
 }
 
 /// What the profile shows beside the cases that are measured.
 pub const PROFILES: [&str; 3] = ["boot", "log", "idle"];
+
+/// What is asked of `site-from-disk`, and of `bench-site` beside it.
+pub const DISK_SITE_LOAD: Load = keep_alive("/", FILE_LENS[0], 64);
 
 /// The load case with this id.
 pub fn load_case(id: &str) -> Option<&'static LoadCase> {

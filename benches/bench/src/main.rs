@@ -71,7 +71,7 @@ pub enum What {
     Tls,
     /// Floods of packets beside an honest client.
     Flood,
-    /// Reads, writes and durable puts on a disk.
+    /// Reads, writes and durable puts on a disk, and a site that is served from it.
     Disk,
     /// Instructions a second with nothing to do.
     Idle,
@@ -225,12 +225,16 @@ fn prepare(options: &Options, project: &Project) -> Result {
 /// The packages that are needed.
 fn images(options: &Options) -> Vec<&'static str> {
     let mut images = Vec::new();
+    let with_site = options.wants(What::Disk) && options.cases(What::Disk).contains(&cases::DISK_SITE);
     let others = options.what.iter().any(|what| ![What::Size, What::Memory, What::Disk].contains(what));
-    if options.guest.is_none() && others {
+    if options.guest.is_none() && (with_site || others) {
         images.push("bench-site");
     }
     if options.wants(What::Disk) {
         images.push("bench-disk");
+    }
+    if with_site {
+        images.push("site-from-disk");
     }
     if options.wants(What::Size) || options.wants(What::Memory) {
         images.extend(["hello", "static-site"]);

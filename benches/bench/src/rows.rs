@@ -171,6 +171,13 @@ const DISK: &[Case] = &[
     row("append.rate", "4 KiB appends, each synchronous: appends/s", PerSecond, None),
     row("mount.insn", "mount of 10,000 files, 1 GB, and one read: million instructions", Millions, AtMost(5.0)),
     row("mount.ms", "mount of 10,000 files, 1 GB, and one read: ms", Milliseconds, None),
+    row("disk-site.embedded", "600 bytes, 64 connections, embedded: instructions/request", Instructions, None),
+    row(
+        "disk-site.insn",
+        "600 bytes, 64 connections, site-from-disk: instructions/request",
+        Instructions,
+        TimesCase(1.2, "disk-site.embedded"),
+    ),
 ];
 
 const CONNECTIONS: &[Case] = &[

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::DiskCase;
 use super::work::{BLOCK_LEN, LARGE_FILE, Offsets, SOME_FILE, Sum};
-use crate::linux::content;
+use crate::linux::{content, page};
 use crate::report::Side;
 use crate::{Result, error};
 
@@ -19,6 +19,8 @@ pub enum Image {
     Large,
     /// 10,000 files.
     Many,
+    /// The page of 600 bytes.
+    Site,
     /// Our store of keys and values, or ext4 with a database: nothing yet.
     Store,
     /// A file system that is written: nothing yet.
@@ -51,7 +53,8 @@ impl Images {
     pub fn prepare(&self) -> Result {
         fs::create_dir_all(&self.folder)?;
         self.erofs("large", |folder| Ok(fs::write(folder.join(LARGE_FILE), content(LARGE_LEN))?))?;
-        self.erofs("many", write_many)
+        self.erofs("many", write_many)?;
+        self.erofs("site", |folder| Ok(fs::write(folder.join("index.html"), page())?))
     }
 
     /// The disk for a case, ready for this side, and in the host's memory as far as it is read.
@@ -59,6 +62,7 @@ impl Images {
         let path = match image {
             Image::Large => self.folder.join("large.erofs"),
             Image::Many => self.folder.join("many.erofs"),
+            Image::Site => self.folder.join("site.erofs"),
             Image::Store | Image::Volume => return self.empty(side),
         };
         io::copy(&mut File::open(&path)?, &mut io::sink())?;

@@ -246,7 +246,7 @@ fn add_nginx(archive: &mut Archive, unpacked: &Unpacked) -> Result {
 }
 
 /// A page of 600 bytes.
-fn page() -> String {
+pub fn page() -> String {
     const HEAD: &str = "<!doctype html><html><body><p>";
     const TAIL: &str = "</p></body></html>\n";
     let filler = FILE_LENS[0] - HEAD.len() - TAIL.len();

@@ -1,9 +1,11 @@
 //! Disks: each case on both sides by turns, since what the machine is busy with changes within minutes.
 
-use super::Bench;
-use crate::disk::images::Images;
+use super::{Bench, address};
+use crate::cases::{DISK_SITE, DISK_SITE_LOAD};
+use crate::disk::images::{Image, Images};
 use crate::disk::{self, DiskCase, Outcome, Per};
 use crate::linux::Linux;
+use crate::load;
 use crate::report::Side;
 use crate::vm::{Counting, Guest};
 use crate::{Result, What, error};
@@ -19,8 +21,10 @@ impl Bench<'_> {
     pub(super) fn disks(&mut self) -> Result {
         let images = Images::in_cache(&self.project.cache);
         for id in self.options.cases(What::Disk) {
-            if let Some(case) = disk::case(id) {
-                self.disk_case(&images, case)?;
+            match disk::case(id) {
+                Some(case) => self.disk_case(&images, case)?,
+                None if id == DISK_SITE && self.options.wants_ours() => self.disk_site(&images)?,
+                None => {}
             }
         }
         Ok(())
@@ -94,6 +98,22 @@ impl Bench<'_> {
             self.report.add(side, &format!("{}.insn", case.id), instructions);
             self.report.add(side, &format!("{}.rate", case.id), fastest.rate_of(case.per));
         }
+    }
+
+    /// A page from a disk beside the same from memory, with everything warm.
+    fn disk_site(&mut self, images: &Images) -> Result {
+        let embedded = self.ours();
+        let disk = images.disk(Image::Site, Side::Ours)?;
+        let from_disk = self.project.guest(&self.project.image("site-from-disk"), 8080);
+        let from_disk = Guest { disk: Some(disk), machine: self.options.machine, ..from_disk };
+        for (row, guest) in [("disk-site.embedded", embedded), ("disk-site.insn", from_disk)] {
+            let vm = self.serving_page(&guest, DISK_SITE_LOAD.path)?;
+            match load::run(&vm, address(&guest), &DISK_SITE_LOAD, self.span()) {
+                Ok(outcome) => self.report.add(Side::Ours, row, outcome.instructions_per_answer()),
+                Err(cause) => self.report.note(format!("{:?} {row}: {cause}", Side::Ours)),
+            }
+        }
+        Ok(())
     }
 }
 

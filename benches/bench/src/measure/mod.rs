@@ -263,8 +263,13 @@ impl<'run> Bench<'run> {
 
     /// A guest that answers.
     fn serving(&self, guest: &Guest) -> Result<Vm> {
+        self.serving_page(guest, "/hello")
+    }
+
+    /// A guest that answers, with this page.
+    fn serving_page(&self, guest: &Guest, path: &str) -> Result<Vm> {
         let mut vm = self.boot(guest, Counting::Totals)?;
-        first_answer(&mut vm, address(guest), "/hello", BOOT_LIMIT)?;
+        first_answer(&mut vm, address(guest), path, BOOT_LIMIT)?;
         Ok(vm)
     }
 
