@@ -6,7 +6,7 @@ use crate::fat;
 use crate::littlefs;
 #[cfg(feature = "tar")]
 use crate::tar;
-use crate::{Disk, Volume, error::Cause, metadata::Format, partition::partitions};
+use crate::{Disk, Volume, error::Cause, kv, metadata::Format, partition::partitions};
 
 /// A disk is blank when so much of its start is zero: every format we know, and most others, have something there.
 const BLANK_LEN: u64 = 1 << 20;
@@ -31,9 +31,15 @@ pub(crate) async fn mount(disk: Disk) -> Result<Volume, Cause> {
         }
         found = found.or(volume);
     }
-    found.ok_or(Cause::unsupported(
-        "it holds no volume of a known format (EROFS, tar, ext4, littlefs, FAT32), or its start is damaged",
-    ))
+    match found {
+        Some(volume) => Ok(volume),
+        None if kv::is_store(&disk).await? => {
+            Err(Cause::unsupported("it holds a key-value store; open it with `kv::KvStore::open`"))
+        }
+        None => Err(Cause::unsupported(
+            "it holds no volume of a known format (EROFS, tar, ext4, littlefs, FAT32), or its start is damaged",
+        )),
+    }
 }
 
 /// `None` when it is of no known format.

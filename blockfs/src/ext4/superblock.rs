@@ -2,8 +2,9 @@
 //! `fs/ext4/ext4.h`.
 
 use super::bytes::{u16_at, u32_at};
-use crate::{error::Cause, kv::checksum::crc32c};
+use crate::error::Cause;
 use alloc::string::String;
+use unikernel_rt::checksum::crc32c;
 
 /// Where it is, and how long.
 pub(super) const OFFSET: u64 = 1024;

@@ -1,8 +1,8 @@
 //! What is where on the disk, and the superblock that says so. `FORMAT.md` has it byte by byte.
 
-use super::checksum::crc32c;
 use crate::error::Cause;
 use alloc::vec::Vec;
+use unikernel_rt::checksum::crc32c;
 
 /// The unit of everything but the log.
 pub(super) const PAGE_LEN: usize = 4096;

@@ -4,12 +4,12 @@
 //! record that is not whole tells an interrupted write from damage.
 
 use super::{
-    checksum::crc32c,
     layout::{Layout, Superblock, u32_at, u64_at},
     pages::Pages,
 };
 use crate::error::Cause;
 use bytes::Bytes;
+use unikernel_rt::checksum::crc32c;
 use unikernel_rt::device::Buffer;
 
 /// Before the changes of a record.

@@ -4,13 +4,13 @@
 //! record would silently be missing. What a mark says stays true for ever, so it may be old, and needs no flush.
 
 use super::{
-    checksum::crc32c,
     layout::{MARK_PAGE, u32_at, u64_at},
     pages::{Pages, offset_of},
     shared::{Shared, write_sector},
 };
 use crate::error::Cause;
 use alloc::{rc::Rc, vec::Vec};
+use unikernel_rt::checksum::crc32c;
 use unikernel_rt::time::{Duration, sleep};
 
 /// So long after a commit the mark is written: often enough to matter, too seldom to cost.

@@ -22,7 +22,6 @@
 mod batch;
 mod check;
 mod checkpoint;
-pub(crate) mod checksum;
 mod layout;
 mod log;
 mod mark;
@@ -43,6 +42,7 @@ mod writer;
 pub use batch::Batch;
 pub use check::{Report, check};
 pub use range::{Pair, Range};
+pub(crate) use shared::is_store;
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
 pub use value::{KEY_LEN_MAX, VALUE_LEN_MAX};

@@ -1,12 +1,12 @@
 //! Pages: a header with checksum, place and owner; nodes of the tree inside.
 
 use super::{
-    checksum::crc32c,
     layout::{BODY_LEN, HEADER_LEN, PAGE_LEN, Pointer, u32_at, u64_at},
     value::Stored,
 };
 use crate::error::Cause;
 use bytes::Bytes;
+use unikernel_rt::checksum::crc32c;
 use unikernel_rt::device::Buffer;
 
 /// What a page is.

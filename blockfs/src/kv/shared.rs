@@ -248,6 +248,16 @@ pub(super) async fn read_superblock(disk: &Disk) -> Result<Superblock, Cause> {
     }
 }
 
+/// Whether a key-value store is on the disk, whole or not.
+pub(crate) async fn is_store(disk: &Disk) -> Result<bool, Cause> {
+    for page in [0, 1].into_iter().filter(|page| offset_of(page + 1) <= disk.len()) {
+        if disk.read(offset_of(page), MAGIC.len()).await? == MAGIC[..] {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 async fn not_a_store(disk: &Disk) -> Result<Cause, Cause> {
     if mount::is_blank(disk).await? {
         return Ok(Cause::Blank);

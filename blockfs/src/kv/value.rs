@@ -1,7 +1,6 @@
 //! Values: short ones are kept with their keys, long ones have pages of their own.
 
 use super::{
-    checksum::crc32c,
     layout::{BODY_LEN, HEADER_LEN, Layout, PAGE_LEN, Pointer, u32_at},
     page::{DAMAGED_NODE, DAMAGED_PAGE},
 };
@@ -9,6 +8,7 @@ use crate::error::Cause;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
+use unikernel_rt::checksum::crc32c;
 
 /// The longest key: with the longest short value, two entries fit a page.
 pub const KEY_LEN_MAX: usize = 1024;

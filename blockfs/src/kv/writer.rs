@@ -2,7 +2,6 @@
 
 use super::{
     batch::{self, Batch},
-    checksum::crc32c,
     layout::{BODY_LEN, HEADER_LEN, PAGE_LEN},
     log,
     memtable::Load,
@@ -14,6 +13,7 @@ use super::{
 use crate::error::Cause;
 use alloc::{rc::Rc, vec::Vec};
 use bytes::Bytes;
+use unikernel_rt::checksum::crc32c;
 use unikernel_rt::device::Buffer;
 
 /// Pages that only deletions and checkpoints may use, so that a full store can become less full.
@@ -159,9 +159,22 @@ impl Shared {
     /// Makes the batches durable, then visible.
     async fn write(&self, batches: Vec<Batch>) -> Result<(), Cause> {
         let commits = batches.len() as u64;
-        let parts = self.write_values(batches).await?;
-        let (layout, disk, ends) = (&self.pages.layout, &self.pages.disk, self.log.get());
-        let record = log::encode(layout, self.pages.store_id, ends.sequence, &parts)?;
+        let mut taken = Vec::new();
+        let ready = async {
+            let parts = self.write_values(batches, &mut taken).await?;
+            let ends = self.log.get();
+            let record = log::encode(&self.pages.layout, self.pages.store_id, ends.sequence, &parts)?;
+            Ok((parts, ends, record))
+        };
+        let (parts, ends, record) = match ready.await {
+            Ok(ready) => ready,
+            Err(cause) => {
+                // No record names these pages.
+                taken.into_iter().for_each(|extent| self.space.release(extent));
+                return Err(cause);
+            }
+        };
+        let (layout, disk) = (&self.pages.layout, &self.pages.disk);
         let len = record.len() as u64;
         let start = ends.place(layout, len);
         write_record(disk, layout.log_start() + start % layout.log_len(), record).await?;
@@ -191,20 +204,13 @@ impl Shared {
     }
 
     /// Writes long values to pages of their own, which are safe before a record names them.
-    async fn write_values(&self, batches: Vec<Batch>) -> Result<Vec<Bytes>, Cause> {
+    async fn write_values(&self, batches: Vec<Batch>, taken: &mut Vec<Extent>) -> Result<Vec<Bytes>, Cause> {
         let mut parts = Vec::with_capacity(batches.len());
-        let mut taken = Vec::new();
         let any = batches.iter().any(|batch| !batch.long().is_empty());
         for batch in batches {
             let mut blobs = Vec::with_capacity(batch.long().len());
             for long in batch.long() {
-                match self.write_value(&long.value, &mut taken).await {
-                    Ok(blob) => blobs.push(blob),
-                    Err(cause) => {
-                        taken.into_iter().for_each(|extent| self.space.release(extent));
-                        return Err(cause);
-                    }
-                }
+                blobs.push(self.write_value(&long.value, taken).await?);
             }
             parts.push(batch.encode(&blobs));
         }
