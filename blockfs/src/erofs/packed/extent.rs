@@ -142,3 +142,25 @@ fn tail(packed: &Packed, len: u64) -> Result<Range<u64>, Cause> {
     let room = (1 << packed.cluster_bits) - (start & ((1 << packed.cluster_bits) - 1));
     if len > room { Err(DAMAGED) } else { Ok(start..start + len) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The letters of a file as they stand in blocks of 8 bytes.
+    #[test]
+    fn rotated_content() {
+        let check = |range: Range<u64>, block: &'static [u8], expected: Result<&[u8], Cause>| {
+            let extent = Extent { start: range.start, end: range.end, source: 0..8, form: Form::Interlaced };
+            let found = extent.rotate(&Bytes::from_static(block), 8);
+            assert_eq!(found.as_deref(), expected.as_ref().map(|bytes| *bytes), "{range:?} {block:?}");
+        };
+        check(0..8, b"abcdefgh", Ok(b"abcdefgh"));
+        check(8..11, b"abc.....", Ok(b"abc"));
+        check(3..8, b"...abcde", Ok(b"abcde"));
+        check(3..11, b"fghabcde", Ok(b"abcdefgh"));
+        check(15..17, b"b......a", Ok(b"ab"));
+        check(8..18, b"ij......abcdefgh", Ok(b"abcdefghij"));
+        check(0..4, b"abcd", Err(DAMAGED));
+    }
+}

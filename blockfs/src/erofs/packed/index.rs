@@ -216,3 +216,55 @@ impl Fields<'_> {
         Ok(blocks)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_indexes_are() {
+        let check = |form: Form, cluster: u64, expected: (u64, u64, u32)| {
+            let (pack, number) = form.pack(cluster).unwrap();
+            assert_eq!((pack.start, pack.len, number), expected, "{form:?} {cluster}");
+        };
+        check(Form::Full { start: 64 }, 0, (64, 8, 0));
+        check(Form::Full { start: 64 }, 9, (136, 8, 0));
+        // 50 clusters from 72 on: 6 long indexes up to 96, 32 short ones up to 160, 12 long ones.
+        let form = Form::compact(72, 12, 50 * 4096, true).unwrap();
+        check(form, 0, (72, 8, 0));
+        check(form, 5, (88, 8, 1));
+        check(form, 6, (96, 32, 0));
+        check(form, 37, (128, 32, 15));
+        check(form, 38, (160, 8, 0));
+        check(form, 49, (200, 8, 1));
+        assert_eq!(form.end(49), Ok(208));
+        check(Form::compact(72, 12, 50 * 4096, false).unwrap(), 49, (72 + 48 * 4, 8, 1));
+        assert!(Form::compact(72, 15, 1, false).is_err());
+        assert!(Form::compact(72, 13, 1, true).is_err());
+        assert_eq!(Form::Full { start: 64 }.pack(u64::MAX).err(), Some(DAMAGED));
+    }
+
+    /// Packs of two long indexes: a field of 12 bits and 2 of a type, twice, and the block number.
+    #[test]
+    fn what_indexes_tell() {
+        let check = |fields: [u16; 2], number: u32, is_big: bool, expected: Result<Index, Cause>| {
+            let bytes = [fields[0].to_le_bytes(), fields[1].to_le_bytes(), [100, 0], [0, 0]].concat();
+            let found = Fields { bytes: &bytes, count: 2, bits: 12 }.index(number, is_big);
+            assert_eq!(found, expected, "{fields:x?} {number} {is_big}");
+        };
+        let head = |is_plain, from, block| Ok(Index::Head { is_plain, from, block });
+        let rest = |back, blocks| Ok(Index::Rest { back, blocks });
+        check([0x1123, 0x0456], 0, false, head(false, 0x123, 101));
+        check([0x1123, 0x0456], 1, false, head(true, 0x456, 102));
+        check([0x1123, 0x0456], 1, true, head(true, 0x456, 101));
+        check([0x2001, 0x1000], 0, false, rest(1, None));
+        check([0x2001, 0x1000], 1, false, head(false, 0, 101));
+        check([0x1000, 0x2005], 1, false, rest(1, None));
+        check([0x2003, 0x2005], 1, false, rest(4, None));
+        check([0x2810, 0x2005], 0, true, rest(1, Some(0x10)));
+        check([0x2810, 0x2005], 1, true, rest(2, None));
+        check([0x2810, 0x1007], 1, true, head(false, 7, 116));
+        check([0x2001, 0x1007], 1, true, Err(DAMAGED));
+        check([0x2004, 0x1007], 1, true, head(false, 7, 100));
+    }
+}
