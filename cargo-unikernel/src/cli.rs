@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{babysit, build, console, doctor, runner};
+use crate::{babysit, build, console, doctor, fs, kv, runner};
 
 /// Builds, boots and examines unikernels.
 #[derive(Parser)]
@@ -24,6 +24,12 @@ enum Command {
     Test(build::Test),
     /// Boots a finished image in QEMU and relays its console; cargo calls this as the target's runner.
     Runner(Box<runner::Arguments>),
+    /// Makes and reads images.
+    #[command(subcommand)]
+    Image(fs::ImageCommand),
+    /// Looks at the key-value store on an image.
+    #[command(subcommand)]
+    Kv(kv::KvCommand),
     /// Decodes a saved console log: `cargo unikernel symbolize ELF < saved.log`.
     Symbolize(console::Arguments),
     /// Checks that everything an app needs is installed, and names the fix for what is not.
@@ -40,6 +46,8 @@ pub fn main() -> ExitCode {
         Command::Build(build) => build.exec(),
         Command::Test(test) => test.exec(),
         Command::Runner(arguments) => runner::run(*arguments),
+        Command::Image(image) => image.exec(),
+        Command::Kv(kv) => kv.exec(),
         Command::Symbolize(arguments) => console::symbolize(arguments),
         Command::Doctor => doctor::run(),
         Command::Babysit(arguments) => babysit::exec(arguments),

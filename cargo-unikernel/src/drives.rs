@@ -2,16 +2,21 @@
 //! workstation.
 
 use std::{
+    collections::hash_map::DefaultHasher,
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind},
-    os::unix::fs::FileTypeExt,
+    hash::{Hash, Hasher},
+    io::{self, ErrorKind, Read},
+    os::unix::fs::{FileExt, FileTypeExt},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::disk::{DiskFile, Name, Size, VolumeFile};
+use crate::{
+    disk::{DiskFile, Name, Size, VolumeFile},
+    fs::{Source, write_content},
+};
 
 /// A disk before it is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +59,7 @@ impl clap::Args for DriveOptions {
         let parse_volume = |text: &str| text.parse().map(Drive::Volume);
         let option = |name: &'static str| Arg::new(name).long(name).action(ArgAction::Append);
         command
-            .arg(option("disk").value_name("FILE[,serial=NAME][,ro]").help(DISK_HELP).value_parser(parse_disk))
+            .arg(option("disk").value_name("FILE|FOLDER[,serial=NAME][,ro]").help(DISK_HELP).value_parser(parse_disk))
             .arg(option("volume").value_name("NAME=FILE[,size=SIZE]").help(VOLUME_HELP).value_parser(parse_volume))
     }
 
@@ -161,7 +166,7 @@ pub enum Access {
 /// Finds each image, and makes those that are not there yet; `image` is the ELF, beside which temporary ones lie.
 pub fn attach(drives: &[Drive], image: &Path) -> Result<Vec<Attached>> {
     let attach_one = |drive: &Drive| match drive {
-        Drive::Disk(disk) => attach_disk(disk),
+        Drive::Disk(disk) => attach_disk(disk, image),
         Drive::Volume(volume) => attach_volume(volume),
         Drive::Scratch(name, size) => {
             let file = image.with_extension(format!("{size}.blank"));
@@ -172,11 +177,12 @@ pub fn attach(drives: &[Drive], image: &Path) -> Result<Vec<Attached>> {
     drives.iter().map(attach_one).collect()
 }
 
-fn attach_disk(disk: &DiskFile) -> Result<Attached> {
+fn attach_disk(disk: &DiskFile, image: &Path) -> Result<Attached> {
     let path = disk.path.display();
     let metadata = fs::metadata(&disk.path).map_err(|error| not_found(disk, &error))?;
     if metadata.is_dir() {
-        bail!("{path} is a folder; make an image of it with `cargo unikernel image fs create -o FILE {path}`");
+        let file = image_of_folder(&disk.path, image)?;
+        return Ok(Attached { file, serial: disk.serial.clone(), access: Access::Read });
     }
     let kind = metadata.file_type();
     ensure!(kind.is_file() || kind.is_block_device(), "{path} is neither a file nor a block device; give a raw image");
@@ -185,6 +191,32 @@ fn attach_disk(disk: &DiskFile) -> Result<Attached> {
     let is_writable = !disk.is_read_only && OpenOptions::new().write(true).open(&disk.path).is_ok();
     let access = if is_writable { Access::Write } else { Access::Read };
     Ok(Attached { file: disk.path.clone(), serial: disk.serial.clone(), access })
+}
+
+/// An image of the folder beside the ELF. It is made anew when something in the folder has changed; machines that have the
+/// old one keep it.
+fn image_of_folder(folder: &Path, image: &Path) -> Result<PathBuf> {
+    let shown = folder.display();
+    let whole = folder.canonicalize().with_context(|| format!("cannot find {shown}"))?;
+    let mut hasher = DefaultHasher::new();
+    whole.hash(&mut hasher);
+    let file = image.with_extension(format!("{:016x}.disk", hasher.finish()));
+    let source = Source::scan(&whole, None)?;
+    let print = format!("{:016x}\n", source.fingerprint());
+    let mut stamp =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file.with_extension("stamp"));
+    let stamp = stamp.as_mut().map_err(|error| anyhow!("cannot make an image of {shown}: {error}"))?;
+    // Two machines that start at once make one image.
+    stamp.lock().with_context(|| format!("cannot lock the image of {shown}"))?;
+    let mut last = String::new();
+    stamp.read_to_string(&mut last).with_context(|| format!("cannot read the stamp of {shown}'s image"))?;
+    if last != print || !file.exists() {
+        // Until the new one is there, nothing vouches for the old one.
+        stamp.set_len(0)?;
+        write_content(&source, false, &file).with_context(|| format!("cannot make an image of {shown}"))?;
+        stamp.write_all_at(print.as_bytes(), 0)?;
+    }
+    Ok(file)
 }
 
 fn not_found(disk: &DiskFile, error: &io::Error) -> anyhow::Error {

@@ -7,6 +7,7 @@
 //! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
 //! | which QEMU command is that, with which files? | [`qemu`], [`module`], [`disk`], [`drives`] |
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
+//! | what is on a disk? | [`fs`], [`kv`] |
 //! | does its web server answer? | [`announce`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
 #![forbid(unsafe_code)]
@@ -21,8 +22,10 @@ pub mod disk;
 pub mod doctor;
 pub mod drives;
 pub mod ending;
+pub mod fs;
 pub mod image;
 pub mod install;
+pub mod kv;
 pub mod module;
 pub mod package;
 pub mod port;

@@ -77,6 +77,28 @@ fn a_package_has_disks_which_its_tests_leave_alone() {
 }
 
 #[test]
+fn a_folder_becomes_an_image_which_follows_it() {
+    let stage = Stage::new();
+    fs::create_dir(stage.path("site")).unwrap();
+    fs::write(stage.path("site/index.html"), "one").unwrap();
+    let image = || {
+        let shown = stage.run("runner app --dry-run --accel tcg --net none --disk site,serial=web");
+        assert!(shown.code == 0 && shown.stdout.contains(",readonly=on -device virtio-blk-pci,drive=disk0,serial=web"));
+        let name = shown.stdout.split("file=").nth(1).unwrap().split(',').next().unwrap().to_owned();
+        (fs::metadata(stage.path(&name)).unwrap().ino(), name)
+    };
+    let (first, name) = image();
+    assert!(name.starts_with("app.") && name.ends_with(".disk"), "{name}");
+    assert_eq!(stage.run(&format!("image fs cat {name} index.html")).stdout, "one");
+    assert_eq!(image(), (first, name.clone()));
+    fs::write(stage.path("site/new.html"), "two").unwrap();
+    assert_ne!(image().0, first);
+    assert_eq!(stage.run(&format!("image fs cat {name} new.html")).stdout, "two");
+    let leftover = fs::read_dir(stage.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(leftover.filter(|name| name.to_string_lossy().contains("draft")).count() == 0);
+}
+
+#[test]
 fn machines_with_disks_boot() {
     for machine in ["q35", "pc", "microvm"] {
         let stage = stage_with(&["one"]);

@@ -3,6 +3,8 @@
 
 mod disks;
 mod errors;
+mod images;
+mod keys;
 mod life;
 mod qemu_line;
 mod saved_log;
