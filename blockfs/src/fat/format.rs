@@ -58,8 +58,9 @@ fn plan(disk_len: u64, sector_len: u64) -> Result<(Vec<u8>, Layout), Cause> {
         cluster_len *= 2;
     }
     loop {
-        // Each cluster takes an entry in both tables.
-        let clusters = len.saturating_sub(2 * ALIGNMENT) / (cluster_len + 8);
+        // Each cluster takes an entry in both tables; of what is there, so that no table is too short for the clusters that
+        // others count in the volume.
+        let clusters = len.saturating_sub(ALIGNMENT) / (cluster_len + 8);
         let table_len = ((clusters + 2) * 4).next_multiple_of(ALIGNMENT / 2);
         let data = ALIGNMENT + 2 * table_len;
         let clusters = len.saturating_sub(data) / cluster_len;
@@ -118,4 +119,19 @@ fn info_sector(free: u32, sector_len: usize) -> Vec<u8> {
     put(INFO_MARK_AT + 8, FIRST + 1);
     put(508, 0xaa55_0000);
     info
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cluster_has_an_entry() {
+        for len in (34 << 20..80 << 20).step_by(12 * 1024) {
+            let (boot, _) = plan(len, 512).unwrap();
+            let table_len = u64::from(u32::from_le_bytes(boot[36..40].try_into().unwrap())) * 512;
+            let clusters = (len - ALIGNMENT - 2 * table_len) / (u64::from(boot[13]) * 512);
+            assert!((clusters + 2) * 4 <= table_len, "{len}");
+        }
+    }
 }
