@@ -94,7 +94,7 @@ fn machines_are_killed_while_they_write() {
             let writers =
                 [0, 1, 2, 3].map(|writer| scope.spawn(move || write(port, writer, first[writer], notes, is_over)));
             // Any moment: that the time differs is the point.
-            let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos() / 1000 % 500;
+            let random = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_micros() % 500;
             thread::sleep(Duration::from_millis(20 + u64::from(random)));
             drop(vm);
             is_over.store(true, Ordering::Relaxed);
