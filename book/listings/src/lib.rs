@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod connecting;
+pub mod disks;
 pub mod limits;
 pub mod names;
 pub mod tls;
