@@ -2,7 +2,6 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
-#![allow(dead_code)]
 
 extern crate alloc;
 
