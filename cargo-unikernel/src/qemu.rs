@@ -80,7 +80,8 @@ impl Vm<'_> {
         }
     }
 
-    /// A flush of the guest is one of the file; between two of them the workstation's cache works.
+    /// A flush of the guest is one of the file; between two of them the workstation's cache works. Errors are the app's to
+    /// hear of: by default QEMU stops the VM when the workstation's disk is full.
     fn add_disk(&self, line: &mut Line, number: usize, disk: &Attached) {
         let access = match disk.access {
             Access::Write => "",
@@ -88,7 +89,7 @@ impl Vm<'_> {
             Access::Scratch => ",snapshot=on",
         };
         let file = disk::for_qemu(&disk.file);
-        let rest = "cache=writeback,aio=threads,discard=unmap";
+        let rest = "cache=writeback,aio=threads,discard=unmap,werror=report,rerror=report";
         let drive = format!("if=none,id=disk{number},format=raw,file={file},{rest}{access}");
         line.words("-drive").0.push(drive.into());
         let serial = disk.serial.as_ref().map(|serial| format!(",serial={serial}")).unwrap_or_default();

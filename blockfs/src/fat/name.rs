@@ -50,11 +50,6 @@ impl Name {
         name.encode_utf16().eq(self.units.iter().copied())
     }
 
-    /// A number that is the same for all names that are the same.
-    pub(super) fn hash(&self) -> u32 {
-        hash(&self.folded)
-    }
-
     /// The short name, if the name is one.
     pub(super) fn as_short(&self) -> Option<[u8; 11]> {
         let basis = Basis::of(&self.units);
@@ -101,11 +96,6 @@ fn long_entry(order: u8, units: &[u16], checksum: u8) -> [u8; ENTRY_LEN] {
         entry[at..at + 2].copy_from_slice(&unit.to_le_bytes());
     }
     entry
-}
-
-fn hash(folded: &[u16]) -> u32 {
-    // FNV-1a.
-    folded.iter().fold(0x811c_9dc5, |hash, unit| (hash ^ u32::from(*unit)).wrapping_mul(0x0100_0193))
 }
 
 /// A letter as a capital, where both have one unit.

@@ -3,7 +3,7 @@
 use crate::support::{Shown, Stage, image};
 use std::{fs, os::unix::fs::MetadataExt};
 
-const REST: &str = "cache=writeback,aio=threads,discard=unmap";
+const REST: &str = "cache=writeback,aio=threads,discard=unmap,werror=report,rerror=report";
 
 /// Checks the words about disks, in which `REST` stands for the cache's.
 fn check(stage: &Stage, words: &str, expected: &str) {
