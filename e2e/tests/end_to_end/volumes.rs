@@ -56,7 +56,9 @@ fn tree(folder: &TempDir) -> (PathBuf, Vec<(String, Vec<u8>)>) {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; script/test installs it"));
+    // mtools writes names in the letters of the locale.
+    let output = command.env("LC_ALL", "C.UTF-8").output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}; script/test installs it"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
