@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod check;
 mod disk;
+mod draft;
 #[cfg(feature = "erofs")]
 pub mod erofs;
 mod error;

@@ -6,7 +6,7 @@ use crate::fat;
 use crate::littlefs;
 #[cfg(feature = "tar")]
 use crate::tar;
-use crate::{Disk, Volume, error::Cause, kv, metadata::Format, partition::partitions};
+use crate::{Disk, Volume, draft, error::Cause, kv, metadata::Format, partition::partitions};
 
 /// A disk is blank when so much of its start is zero: every format we know, and most others, have something there.
 const BLANK_LEN: u64 = 1 << 20;
@@ -16,6 +16,12 @@ pub(crate) const FORMATTING: &[u8; 32] = b"UNIKERNEL FORMATS THIS DISK NOW.";
 
 /// What is on the disk; where that is a partition table, what is on its only partition that holds a volume.
 pub(crate) async fn mount(disk: Disk) -> Result<Volume, Cause> {
+    let volume = mount_any(disk).await?;
+    draft::remove_left_overs(&volume).await?;
+    Ok(volume)
+}
+
+async fn mount_any(disk: Disk) -> Result<Volume, Cause> {
     if let Some(volume) = mount_whole(disk.clone()).await? {
         return Ok(volume);
     }

@@ -3,6 +3,7 @@
 use crate::{
     Disk, Report, check,
     disk::refused,
+    draft,
     error::{Cause, Error, Result},
     file::File,
     fs::{FileSystem, Mode, Node},
@@ -34,7 +35,8 @@ impl Volume {
         Volume(system)
     }
 
-    /// Mounts what is on the disk; the format is recognised.
+    /// Mounts what is on the disk; the format is recognised. What an interrupted [`write`](Self::write) left in the root
+    /// folder of a volume to be written, `.new-` and sixteen digits, is removed.
     ///
     /// # Errors
     ///
@@ -166,6 +168,27 @@ impl Volume {
     ///
     /// As for [`create`](Self::create).
     pub async fn write(&self, path: &str, bytes: &[u8]) -> Result {
+        let is_new = self.metadata(path).await.is_err_and(|error| *error.cause() == Cause::NotFound);
+        if !is_new {
+            return self.fill(path, bytes).await;
+        }
+        // A file is there, and empty, from the moment it is made; so it is made where nobody looks.
+        let draft = draft::name();
+        let written = match self.fill(&draft, bytes).await {
+            Ok(()) => self.rename(&draft, path).await,
+            error => error,
+        };
+        match written {
+            Ok(()) => self.sync().await,
+            Err(error) => {
+                // What is left of it goes when the volume is mounted again.
+                drop(self.remove(&draft).await);
+                Err(Error::new("create", path, error.cause().clone()))
+            }
+        }
+    }
+
+    async fn fill(&self, path: &str, bytes: &[u8]) -> Result {
         let file = self.create(path).await?;
         file.write_at(0, bytes).await?;
         file.sync().await

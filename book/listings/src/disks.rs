@@ -67,6 +67,7 @@ pub async fn book(store: &KvStore, from: &[u8], to: &[u8], entry: &[u8]) -> Resu
     store.commit(batch).await
 }
 
+/// The keys of all accounts at one moment.
 pub async fn accounts(store: &KvStore) -> Result<Vec<Bytes>> {
     // What is written from here on does not change what this sees.
     let mut pairs = store.snapshot().prefix(b"account/");

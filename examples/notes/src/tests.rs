@@ -88,6 +88,33 @@ async fn an_acknowledged_note_survives_a_loss_of_power() {
     }
 }
 
+/// At any moment a note is not there or is whole, also one that is new.
+#[unikernel_rt::test]
+async fn no_note_is_ever_half() {
+    let sim = SimDisk::new(1 << 20);
+    let client = start(&sim);
+    check(&client, "GET /notes", "", ("200", "[]")).await;
+    sim.record();
+    let note = |number: usize| format!("\"{}\"", "x".repeat([1, 300, 6000][number % 3] + number));
+    for number in 0..9 {
+        assert!(ask(&client, &format!("PUT /notes/{}", number % 5), note(number).as_bytes()).await.0.starts_with('2'));
+    }
+    let recording = sim.end_recording();
+    for count in 0..=recording.len() {
+        for survivors in [Survivors::None, Survivors::All, Survivors::Some(count as u64), Survivors::Torn(count as u64)]
+        {
+            let found = recording.cut(count, survivors);
+            let volume = Volume::mount(Disk::new(found.device())).await.unwrap();
+            for id in 0..5 {
+                let Ok(text) = volume.read(&format!("notes/{id}"), 10_000).await else { continue };
+                let is_whole = [id, id + 5].iter().any(|number| text == note(*number).as_bytes());
+                assert!(is_whole, "note {id} after {count} {survivors:?}: {} bytes", text.len());
+            }
+            assert!(volume.list("").await.unwrap().len() == 1, "a draft is left");
+        }
+    }
+}
+
 #[unikernel_rt::test]
 async fn a_disk_with_something_else_is_refused() {
     let sim = SimDisk::new(8 << 20);
