@@ -38,7 +38,7 @@ fn note(number: u64) -> String {
     format!("\"{number} {}\"", "x".repeat(len))
 }
 
-/// Puts one note after the other until the machine is gone.
+/// Puts one note after the other until the machine is gone. What had no answer is the last one: it may be there or not.
 fn write(port: u16, writer: usize, first: u64, notes: &Notes, is_over: &AtomicBool) -> u64 {
     let mut number = first;
     while !is_over.load(Ordering::Relaxed) {
@@ -46,7 +46,7 @@ fn write(port: u16, writer: usize, first: u64, notes: &Notes, is_over: &AtomicBo
         let text = note(number);
         notes.lock().unwrap().entry(id.clone()).or_default().under_way = Some(text.clone());
         number += 1;
-        let Some(status) = put(port, &id, &text) else { continue };
+        let Some(status) = put(port, &id, &text) else { break };
         assert!(matches!(status, 201 | 204), "{status}");
         let mut notes = notes.lock().unwrap();
         let known = notes.get_mut(&id).unwrap();
