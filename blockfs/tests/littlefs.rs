@@ -281,7 +281,9 @@ async fn disks_of_other_kinds() {
 
     // Block 0 is gone: block 1 has the same.
     let (sim, volume) = new_volume(1 << 20).await;
-    volume.write("file", &bytes(1, 70_000)).await.unwrap();
+    let file = volume.create("file").await.unwrap();
+    file.write_at(0, &bytes(1, 70_000)).await.unwrap();
+    file.sync().await.unwrap();
     sim.poke(0, &[0x55; 4096]);
     assert_eq!(again(&sim).await.read("file", 1 << 20).await.unwrap(), bytes(1, 70_000));
 }

@@ -66,8 +66,10 @@ struct Archive {
 
 impl Archive {
     fn open_file(&self, path: &str, mode: Mode) -> Result<Rc<dyn Node>, Cause> {
+        if mode != Mode::Read {
+            return Err(Cause::ReadOnly);
+        }
         match self.tree.find(path)?.item {
-            _ if mode != Mode::Read => Err(Cause::ReadOnly),
             Item::File { start, len } => Ok(Rc::new(TarFile { disk: self.disk.clone(), start, len })),
             Item::Folder(_) => Err(Cause::IsAFolder),
             _ => Err(Cause::unsupported("it is a device, a pipe or a socket")),
