@@ -118,7 +118,7 @@ impl Volume {
     }
 
     /// Opens a file to write it from its start; one that is there becomes empty, with the first
-    /// [`sync`](File::sync).
+    /// [`sync`](File::sync). One that is new may be there, and empty, before that; [`write`](Self::write) has no such moment.
     ///
     /// # Errors
     ///
