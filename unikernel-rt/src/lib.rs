@@ -39,6 +39,7 @@ pub mod log;
 mod machine;
 mod modules;
 mod platform;
+pub mod protection;
 pub mod sync;
 pub mod task;
 pub mod time;

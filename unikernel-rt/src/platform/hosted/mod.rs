@@ -64,6 +64,11 @@ pub(crate) fn crc32c(_: u32, _: &[u8]) -> Option<u32> {
     None
 }
 
+/// The host has protections of its own.
+pub(crate) fn protections() -> crate::protection::Protections {
+    crate::protection::Protections::default()
+}
+
 pub(crate) fn heap_stats() -> HeapStats {
     HeapStats::default()
 }

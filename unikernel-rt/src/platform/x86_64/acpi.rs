@@ -46,9 +46,10 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
     Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
+/// Bytes of the firmware's; none where no memory is.
 fn map(start: u64, len: u64) -> &'static [u8] {
-    let bytes = memory::map_firmware(start..start + len);
-    // SAFETY: mapped just now, one to one; firmware tables lie in memory that nobody writes.
+    let Some(bytes) = start.checked_add(len).and_then(|end| memory::map_firmware(start..end)) else { return &[] };
+    // SAFETY: mapped just now; firmware tables lie in memory that nobody writes.
     unsafe { slice::from_raw_parts(bytes, len as usize) }
 }
 
@@ -61,7 +62,7 @@ fn find_root() -> Option<u64> {
 /// Addresses in the XSDT, or in the RSDT where there is no XSDT.
 fn root_entries(root: u64) -> Vec<u64> {
     let root = map(root, 36);
-    let revision = root[15];
+    let revision = root.get(15).copied().unwrap_or(0);
     let xsdt = number(root, 24, 8).filter(|address| revision >= 2 && *address != 0);
     let (table, width) = match xsdt {
         Some(address) => (load(address), 8),
@@ -83,7 +84,7 @@ fn load(address: u64) -> Option<&'static [u8]> {
     }
     let table = map(address, len);
     let sum = table.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-    (sum == 0).then_some(table)
+    (sum == 0 && !table.is_empty()).then_some(table)
 }
 
 /// An I/O APIC and the global number of its first input.

@@ -2,8 +2,14 @@
 //! pair is masked.
 
 use super::{interrupts, memory, port};
+use core::sync::atomic::{AtomicU64, Ordering};
 
+/// Where every CPU has its own (SDM 12.4.1).
 const LOCAL: u64 = 0xfee0_0000;
+/// Where those registers are mapped; the entries of interrupts write to the end of it, too.
+#[unsafe(no_mangle)]
+static __LOCAL_APIC: AtomicU64 = AtomicU64::new(0);
+
 const SPURIOUS: u64 = 0xf0;
 const TIMER_MODE: u64 = 0x320;
 const TIMER_INITIAL: u64 = 0x380;
@@ -18,13 +24,15 @@ const DIVIDE_BY_128: u32 = 0b1010;
 pub(super) const MESSAGE_ADDRESS: u32 = LOCAL as u32;
 
 fn write(register: u64, value: u32) {
+    let address = __LOCAL_APIC.load(Ordering::Relaxed) + register;
     // SAFETY: a register of the local APIC, which `init` mapped.
-    unsafe { ((LOCAL + register) as *mut u32).write_volatile(value) }
+    unsafe { (address as *mut u32).write_volatile(value) }
 }
 
 fn read(register: u64) -> u32 {
+    let address = __LOCAL_APIC.load(Ordering::Relaxed) + register;
     // SAFETY: as for `write`.
-    unsafe { ((LOCAL + register) as *const u32).read_volatile() }
+    unsafe { (address as *const u32).read_volatile() }
 }
 
 /// Masks the 8259 pair, turns the local APIC on and its timer into a one-shot one.
@@ -33,7 +41,7 @@ pub(super) fn init() {
         // SAFETY: the mask registers of the 8259 pair.
         unsafe { port::write(data_port, 0xff_u8) };
     }
-    memory::map_device(LOCAL..LOCAL + 4096);
+    __LOCAL_APIC.store(memory::map_device(LOCAL..LOCAL + 4096) as u64, Ordering::Relaxed);
     write(TASK_PRIORITY, 0);
     write(SPURIOUS, ENABLE | u32::from(interrupts::VECTOR_SPURIOUS));
     write(TIMER_DIVIDE, DIVIDE_BY_128);

@@ -1,6 +1,7 @@
 //! Protections the CPU offers, turned on where it has them: writes to read-only pages fault in ring 0, too, and code
 //! or data of other rings cannot be used by mistake. And the vector registers, for the assembly that uses them.
 
+use super::unprotected::{Protection, is_off};
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use x86_64::registers::{
     control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
@@ -23,6 +24,9 @@ pub(super) fn protect() {
         (ecx & (1 << 2) != 0, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),
     ] {
         flags.set(flag, has);
+    }
+    if is_off(Protection::Cpu) {
+        return;
     }
     // SAFETY: no page is a user page, so neither flag can make a valid access fault.
     unsafe {

@@ -4,7 +4,11 @@
 //! executor. A handler marks its vector and returns with interrupts off; the work is done by the task it wakes.
 //! So no code ever runs beside other code, and there are no critical sections.
 
-use super::{clock, report};
+use super::{
+    clock,
+    memory::{self, Stack},
+    report,
+};
 use core::{
     arch::{asm, global_asm, naked_asm},
     cell::{RefCell, UnsafeCell},
@@ -50,22 +54,16 @@ static WAKERS: CoreOnly<RefCell<[Option<Waker>; VECTOR_COUNT as usize]>> =
 
 type Tables = (InterruptDescriptorTable, GlobalDescriptorTable, TaskStateSegment);
 
-/// Filled by [`init`]: ready-made in the image they would take 4 KiB of it.
+/// Filled by [`init`], and read-only soon after. Ready-made in the image they would take 4 KiB of it.
+#[unsafe(link_section = ".bss.sealed")]
 static TABLES: CoreOnly<MaybeUninit<Tables>> = CoreOnly(UnsafeCell::new(MaybeUninit::uninit()));
 
-/// Faults run on a stack of their own, for the case that the fault is the stack.
-const FAULT_STACK_LEN: usize = 16 * 1024;
+/// Stacks that the CPU switches to, by their place in its table.
+const STACKS: [Stack; 3] = [Stack::Fault, Stack::DoubleFault, Stack::Watchdog];
+const FAULT: u16 = 0;
+const DOUBLE_FAULT: u16 = 1;
 
-#[repr(align(16))]
-struct FaultStack(UnsafeCell<[u8; FAULT_STACK_LEN]>);
-
-// SAFETY: only the CPU uses it, one fault at a time.
-unsafe impl Sync for FaultStack {}
-
-static FAULT_STACK: FaultStack = FaultStack(UnsafeCell::new([0; FAULT_STACK_LEN]));
-const FAULT_STACK_INDEX: u16 = 0;
-
-// One entry per vector: mark the bit, end the interrupt at the local APIC (at 0xfee00000), and return with
+// One entry per vector: mark the bit, end the interrupt at the local APIC, and return with
 // interrupts off, so that a second one waits until the executor looks.
 global_asm!(
     r#"
@@ -74,8 +72,8 @@ global_asm!(
 .balign 64
     push rax
     lock or dword ptr [rip + __PENDING], 1 << \number
-    mov eax, 0xfee000b0
-    mov dword ptr [rax], 0
+    mov rax, [rip + __LOCAL_APIC]
+    mov dword ptr [rax + 0xb0], 0
     and qword ptr [rsp + 24], ~0x200
     pop rax
     iretq
@@ -107,8 +105,9 @@ pub(super) fn init() {
     let tables = unsafe { &mut *TABLES.0.get() };
     let (idt, gdt, tss) =
         tables.write((InterruptDescriptorTable::new(), GlobalDescriptorTable::new(), TaskStateSegment::new()));
-    tss.interrupt_stack_table[FAULT_STACK_INDEX as usize] =
-        VirtAddr::from_ptr(FAULT_STACK.0.get()) + FAULT_STACK_LEN as u64;
+    for (place, stack) in STACKS.into_iter().enumerate() {
+        tss.interrupt_stack_table[place] = VirtAddr::new(memory::stack(stack).end);
+    }
     let code = gdt.append(Descriptor::kernel_code_segment());
     let data = gdt.append(Descriptor::kernel_data_segment());
     let tss = gdt.append(Descriptor::tss_segment(tss));
@@ -126,14 +125,14 @@ pub(super) fn init() {
 }
 
 macro_rules! fault_entries {
-    ($idt:ident, without_code: [$($plain:ident = $plain_number:literal),*], with_code: [$($coded:ident = $coded_number:literal),*]) => {
+    ($idt:ident, $stack:ident, without_code: [$($plain:ident = $plain_number:literal),*], with_code: [$($coded:ident = $coded_number:literal),*]) => {
         $({
             #[unsafe(naked)]
             unsafe extern "C" fn entry() {
                 naked_asm!("push 0", concat!("push ", $plain_number), "jmp {fault}", fault = sym fault_entry)
             }
-            // SAFETY: the entry saves the frame the CPU pushes for this vector; the stack is the fault stack.
-            unsafe { $idt.$plain.set_handler_addr(VirtAddr::from_ptr(entry as *const ())).set_stack_index(FAULT_STACK_INDEX) };
+            // SAFETY: the entry saves the frame the CPU pushes for this vector; the stack is one of `STACKS`.
+            unsafe { $idt.$plain.set_handler_addr(VirtAddr::from_ptr(entry as *const ())).set_stack_index($stack) };
         })*
         $({
             #[unsafe(naked)]
@@ -141,20 +140,23 @@ macro_rules! fault_entries {
                 naked_asm!(concat!("push ", $coded_number), "jmp {fault}", fault = sym fault_entry)
             }
             // SAFETY: as above; for this vector the CPU pushes an error code.
-            unsafe { $idt.$coded.set_handler_addr(VirtAddr::from_ptr(entry as *const ())).set_stack_index(FAULT_STACK_INDEX) };
+            unsafe { $idt.$coded.set_handler_addr(VirtAddr::from_ptr(entry as *const ())).set_stack_index($stack) };
         })*
     };
 }
 
 fn set_handlers(idt: &mut InterruptDescriptorTable) {
-    fault_entries!(idt,
+    fault_entries!(idt, DOUBLE_FAULT,
+        without_code: [non_maskable_interrupt = 2, machine_check = 18],
+        with_code: [double_fault = 8]
+    );
+    fault_entries!(idt, FAULT,
         without_code: [
-            divide_error = 0, debug = 1, non_maskable_interrupt = 2, breakpoint = 3, overflow = 4,
-            bound_range_exceeded = 5, invalid_opcode = 6, device_not_available = 7, x87_floating_point = 16,
-            machine_check = 18, simd_floating_point = 19, virtualization = 20
+            divide_error = 0, debug = 1, breakpoint = 3, overflow = 4, bound_range_exceeded = 5, invalid_opcode = 6,
+            device_not_available = 7, x87_floating_point = 16, simd_floating_point = 19, virtualization = 20
         ],
         with_code: [
-            double_fault = 8, invalid_tss = 10, segment_not_present = 11, stack_segment_fault = 12,
+            invalid_tss = 10, segment_not_present = 11, stack_segment_fault = 12,
             general_protection_fault = 13, page_fault = 14, alignment_check = 17
         ]
     );

@@ -10,6 +10,7 @@ mod clock;
 mod cpu;
 mod crc32c;
 mod critical;
+mod early;
 mod fiber;
 mod heap;
 mod interrupts;
@@ -18,11 +19,13 @@ mod memory;
 mod pci;
 mod port;
 mod power;
+mod protection;
 mod recover;
 mod report;
 mod seed;
 mod serial;
 mod start_info;
+mod unprotected;
 mod virtio;
 
 pub(crate) use clock::{boot_unix_time, now_micros};
@@ -30,6 +33,7 @@ pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use heap::{heap_free, heap_stats};
 pub(crate) use power::exit;
+pub(crate) use protection::protections;
 pub(crate) use recover::catch_panic;
 pub(crate) use seed::seed;
 pub(crate) use serial::console_line;
@@ -40,7 +44,6 @@ use core::{
     cell::UnsafeCell,
     sync::atomic::{AtomicBool, Ordering},
 };
-use start_info::StartInfo;
 
 unsafe extern "Rust" {
     /// The app; `#[unikernel_rt::main]` defines it.
@@ -92,31 +95,28 @@ fn current_task() -> Option<usize> {
     CORE_READY.load(Ordering::Relaxed).then(|| with_core(|core| core.executor.current()))?
 }
 
-/// Sets the machine up and runs the app. Called by the boot code, once.
-unsafe extern "C" fn start(start_info: u32) -> ! {
-    serial::init();
+/// Sets the machine up and runs the app. Called by the boot code, once, at the image's address of this boot.
+unsafe extern "C" fn start() -> ! {
     logger::init();
     interrupts::init();
     cpu::protect();
     cpu::enable_vectors();
-    // SAFETY: the loader's address, passed on by the boot code; no memory has been given away yet.
-    let info = unsafe { StartInfo::read(start_info) }.unwrap_or_else(|problem| refuse(problem));
-    // SAFETY: called once, with copied start info.
-    if let Err(memory::TooLittle { needed_mib }) = unsafe { memory::init(&info) } {
-        console_line(format_args!(
-            "unikernel: cannot start: too little memory; start the machine with -m {needed_mib}M"
-        ));
-        exit(entry::EXIT_BOOT_ERROR);
-    }
+    // SAFETY: the boot code calls `early::plan` first.
+    let info = unsafe { early::start_info() };
+    // SAFETY: called once; the interrupt tables were the last that used the boot code's map.
+    unsafe { memory::init(info) };
+    memory::seal();
     apic::init();
     clock::init().unwrap_or_else(|problem| refuse(problem));
-    let facts = acpi::read(&info);
+    let facts = acpi::read(info);
     let args = BootArgs::parse(info.command_line().unwrap_or_else(|problem| refuse(problem)));
     // SAFETY: called once, before anything uses the core. Nothing draws random numbers before the real seed follows.
     unsafe { *CORE.0.get() = Some(Core::new([0; 32], args)) };
     CORE_READY.store(true, Ordering::Relaxed);
     let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
     with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed));
+    unprotected::take_argument().unwrap_or_else(|error| entry::die(error));
+    protection::report(info).unwrap_or_else(|error| entry::die(error));
 
     let mut machine = Machine::new();
     for (range, name) in info.modules() {

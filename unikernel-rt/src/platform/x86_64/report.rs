@@ -36,7 +36,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if out_of_memory {
         let heap = heap_stats();
         let (in_use, total) = (heap.in_use >> 10, heap.total >> 10);
-        let mib = (2 * heap.total + memory::image().end as usize).div_ceil(1 << 20);
+        let mib = (2 * heap.total + memory::image_physical().end as usize).div_ceil(1 << 20);
         console_line(format_args!(
             "unikernel: {in_use} of {total} KiB of heap are in use; start the machine with more memory: -m {mib}M"
         ));
@@ -86,7 +86,7 @@ pub(super) extern "C" fn fault(frame: &FaultFrame) -> ! {
     if frame.vector == 14 || frame.vector == 8 {
         let address = Cr2::read_raw();
         let _ = write!(serial::Console, " at address {address:#x}");
-        if memory::stack_guard().contains(&address) || fiber::is_overflow(address) {
+        if memory::stack_guarded_by(address).is_some() || fiber::is_overflow(address) {
             let _ = write!(serial::Console, ": stack overflow");
         } else if address < 0x1_0000 {
             let _ = write!(serial::Console, ": null pointer");
@@ -131,7 +131,7 @@ fn last_words(first: Option<u64>, frame: u64) {
     }
     console_line(format_args!("unikernel: backtrace"));
     if let Some(address) = first {
-        console_line(format_args!("unikernel:   {address:#018x}"));
+        console_line(format_args!("unikernel:   {:#018x}", memory::link_address(address)));
     }
     backtrace(frame);
     console_line(format_args!("unikernel: end of report"));
@@ -141,7 +141,7 @@ fn last_words(first: Option<u64>, frame: u64) {
 /// Follows the frame pointers: each frame holds the caller's frame and the return address. On a fiber they end where it
 /// was started.
 fn backtrace(mut frame: u64) {
-    let stack = fiber::current_stack().unwrap_or(memory::stack_guard().end..memory::image().end);
+    let stack = fiber::current_stack().unwrap_or(memory::stack(memory::Stack::Main));
     for _ in 0..FRAMES_MAX {
         // A frame outside the stack is where the chain ends or was damaged: reading it could fault.
         if !frame.is_multiple_of(8) || !(stack.start..stack.end - 16).contains(&frame) {
@@ -152,7 +152,7 @@ fn backtrace(mut frame: u64) {
         if !memory::text().contains(&address) {
             return;
         }
-        console_line(format_args!("unikernel:   {address:#018x}"));
+        console_line(format_args!("unikernel:   {:#018x}", memory::link_address(address)));
         frame = caller;
     }
 }

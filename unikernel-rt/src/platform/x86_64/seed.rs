@@ -23,6 +23,14 @@ pub(super) fn at_boot(facts: &Facts) -> Result<[u8; 32], &'static str> {
          `virtio-rng-device`) or a CPU that has RDRAND (`-cpu max`)")
 }
 
+/// Four words before anything else works: from the CPU where it has a source, and the clock's jitter.
+pub(super) fn words() -> [u64; 4] {
+    let mut seed = jitter();
+    from_cpu(&mut seed);
+    let words = seed.as_chunks::<8>().0;
+    core::array::from_fn(|index| u64::from_le_bytes(words[index]))
+}
+
 /// Fresh bytes to stir into a running generator.
 pub(crate) fn seed() -> [u8; 32] {
     let mut seed = jitter();

@@ -125,7 +125,7 @@ impl StartInfo {
         let module = self.modules.get_mut(self.modules_len).ok_or(too_many)?;
         let misplaced = "the loader put a boot module where the image is; pass a smaller one, or give the machine more memory with -m";
         (module.start, module.end) = (raw.start, raw.start.checked_add(raw.len).ok_or(misplaced)?);
-        if module.start < memory::LOW_END || module.start < memory::image().end && module.end > memory::image().start {
+        if module.start < memory::LOW_END || memory::overlaps_ours(&(module.start..module.end)) {
             return Err(misplaced);
         }
         if raw.command_line != 0 {

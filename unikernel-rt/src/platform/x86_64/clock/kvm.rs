@@ -1,5 +1,6 @@
 //! KVM's word on the speed of the time stamp counter (Linux, Documentation/virt/kvm/x86/msr.rst).
 
+use crate::platform::x86_64::memory;
 use core::{arch::x86_64::__cpuid, cell::UnsafeCell};
 use x86_64::registers::model_specific::Msr;
 
@@ -45,7 +46,7 @@ pub(super) fn micros_per_tick() -> Option<u64> {
     let mut register = Msr::new(MSR_SYSTEM_TIME);
     // SAFETY: the hypervisor has the register; it writes to our static until told to stop, which we do at once.
     unsafe {
-        register.write(info as u64 | 1);
+        register.write(memory::physical_of_image(info as u64) | 1);
         register.write(0);
     }
     // SAFETY: nobody writes to it any more.

@@ -75,7 +75,7 @@ impl Queue {
         let Some(id) = self.free.pop() else { return };
         let buffer = &mut whole[self.start..end];
         let flags = if self.direction == Direction::Receive { FLAG_WRITE } else { 0 };
-        let descriptor = Descriptor::new(buffer.as_mut_ptr() as u64, buffer.len() as u32, flags, 0);
+        let descriptor = Descriptor::new(buffer.as_mut_ptr(), buffer.len() as u32, flags, 0);
         // SAFETY: `id` was free. The buffer stays in `buffers`, where nobody touches it, until the device is done.
         unsafe { self.rings.describe(id, descriptor) };
         self.rings.offer(id);

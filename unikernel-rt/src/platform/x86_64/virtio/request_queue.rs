@@ -158,8 +158,8 @@ impl RequestQueue {
         unsafe { (&raw mut (*parts).header).write_volatile([kind.number.into(), place]) };
         // SAFETY: as above.
         unsafe { (&raw mut (*parts).status).write_volatile(STATUS_NONE) };
-        let start = parts as u64;
-        let part = |offset: usize| start + offset as u64;
+        let start = parts.cast::<u8>();
+        let part = |offset: usize| start.wrapping_add(offset);
         let mut chain = self.chain(slot);
         chain.add(part(offset_of!(Slot, header)), size_of::<[u64; 2]>(), FLAG_NEXT);
         if matches!(request.op, BlockOp::Discard | BlockOp::WriteZeroes) {
@@ -171,7 +171,7 @@ impl RequestQueue {
         let flags = if request.op == BlockOp::Read { FLAG_WRITE | FLAG_NEXT } else { FLAG_NEXT };
         // To QEMU a descriptor of no bytes is a broken driver.
         for buffer in request.buffers.iter_mut().filter(|buffer| !buffer.is_empty()) {
-            chain.add(buffer.as_mut_ptr() as u64, buffer.len(), flags);
+            chain.add(buffer.as_mut_ptr(), buffer.len(), flags);
         }
         chain.add(part(offset_of!(Slot, status)), size_of::<u8>(), FLAG_WRITE);
         self.offer(slot, chain.len);
@@ -203,7 +203,7 @@ impl RequestQueue {
     #[inline(always)]
     fn offer(&mut self, slot: u16, len: usize) {
         if self.is_indirect {
-            let table = self.chain(slot).start.as_ptr() as u64;
+            let table = self.chain(slot).start.as_ptr().cast();
             let descriptor = Descriptor::new(table, (len * size_of::<Descriptor>()) as u32, FLAG_INDIRECT, 0);
             // SAFETY: there are no more slots than descriptors. Nobody touches the chain until the device is done with it.
             unsafe { self.rings.describe(slot, descriptor) };
@@ -280,11 +280,11 @@ struct Chain {
 
 impl Chain {
     #[inline(always)]
-    fn add(&mut self, address: u64, len: usize, flags: u16) {
+    fn add(&mut self, buffer: *const u8, len: usize, flags: u16) {
         assert!(self.len < self.len_max, "a request has more buffers than the disk takes");
         let next = self.first.wrapping_add(self.len as u16 + 1);
         // SAFETY: within the chain's descriptors, as checked; the device does not have them.
-        unsafe { Descriptor::new(address, len as u32, flags, next).write(self.start.add(self.len)) };
+        unsafe { Descriptor::new(buffer, len as u32, flags, next).write(self.start.add(self.len)) };
         self.len += 1;
     }
 }

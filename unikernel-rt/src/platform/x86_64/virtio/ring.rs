@@ -3,6 +3,7 @@
 //!
 //! The device can write to all of it. Only the used ring is read back.
 
+use super::super::memory;
 use core::{
     ptr::NonNull,
     sync::atomic::{Ordering, fence},
@@ -22,15 +23,15 @@ pub(super) const FLAG_INDIRECT: u16 = 4;
 /// In the available ring: do not interrupt. In the used ring: no doorbell.
 const FLAG_SILENT: u16 = 1;
 
-/// Address, length, flags and the number of the next one, in two words: a structure would be put together elsewhere and
+/// Physical address, length, flags and the number of the next one, in two words: a structure would be put together elsewhere and
 /// copied field by field.
 #[repr(C, align(16))]
 pub(super) struct Descriptor([u64; 2]);
 
 impl Descriptor {
     #[inline(always)]
-    pub(super) fn new(address: u64, len: u32, flags: u16, next: u16) -> Descriptor {
-        Descriptor([address, u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48])
+    pub(super) fn new(buffer: *const u8, len: u32, flags: u16, next: u16) -> Descriptor {
+        Descriptor([memory::physical(buffer), u64::from(len) | u64::from(flags) << 32 | u64::from(next) << 48])
     }
 
     /// Puts it into a table.
@@ -109,7 +110,7 @@ impl Rings {
     /// these rings, or while the device is not reset.
     pub(super) unsafe fn new(transport: &mut impl Transport, number: u16, len: usize, start: NonNull<u8>) -> Rings {
         let [available, used, _] = layout(len);
-        let address = start.as_ptr() as u64;
+        let address = memory::physical(start.as_ptr());
         transport.queue_set(number, len as u32, address, address + available as u64, address + used as u64);
         // SAFETY: both offsets lie within the caller's pages, and are aligned for the rings.
         let (available, used) = unsafe { (start.add(available).cast(), start.add(used).cast()) };
