@@ -28,6 +28,7 @@ pub(crate) struct Executor {
     /// The batch being run; kept so that its memory is used again.
     batch: RefCell<VecDeque<TaskId>>,
     current: Cell<Option<TaskId>>,
+    since: Cell<u64>,
 }
 
 struct Task {
@@ -68,6 +69,7 @@ impl Executor {
             ready: Arc::default(),
             batch: RefCell::default(),
             current: Cell::new(None),
+            since: Cell::new(0),
         }
     }
 
@@ -93,6 +95,9 @@ impl Executor {
         let mut batch = mem::take(&mut *self.batch.borrow_mut());
         mem::swap(&mut batch, &mut *self.ready.0.lock());
         let count = batch.len();
+        if count > 0 {
+            platform::watch();
+        }
         for id in batch.drain(..) {
             self.poll(id);
         }
@@ -104,6 +109,12 @@ impl Executor {
     #[cfg(target_os = "none")]
     pub(crate) fn current(&self) -> Option<TaskId> {
         self.current.get()
+    }
+
+    /// When the poll that is under way began, in ticks; `None` between two polls.
+    #[cfg(target_os = "none")]
+    pub(crate) fn poll_began(&self) -> Option<u64> {
+        self.current.get().map(|_| self.since.get())
     }
 
     /// Drops the future of a task now, or after its current poll when it is the one that is running.
@@ -140,6 +151,7 @@ impl Executor {
         task.wake.queued.store(false, Ordering::Release);
         let Some(mut future) = task.future.take() else { return };
         self.current.set(Some(id));
+        self.since.set(self.since.get() + 1);
         let mut done = false;
         let mut step = || done = future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready();
         let panicked = match task.on_panic {

@@ -49,6 +49,11 @@ pub mod entry;
 #[cfg(not(target_os = "none"))]
 pub mod sim;
 
+/// What nobody may do; for the image of the self-tests.
+#[cfg(all(target_os = "none", feature = "selftest"))]
+#[doc(hidden)]
+pub use platform::misuse;
+
 /// Waiting for several futures at once, from `futures-util`.
 pub mod future {
     pub use futures_util::{

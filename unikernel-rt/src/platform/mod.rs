@@ -7,6 +7,8 @@ mod x86_64;
 
 #[cfg(not(target_os = "none"))]
 pub(crate) use hosted::*;
+#[cfg(all(target_os = "none", feature = "selftest"))]
+pub use x86_64::misuse;
 #[cfg(target_os = "none")]
 pub(crate) use x86_64::*;
 

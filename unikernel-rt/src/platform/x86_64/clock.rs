@@ -90,7 +90,16 @@ pub(super) fn wake_at(deadline: Option<Instant>) {
         return;
     };
     ARMED.store(deadline.as_micros(), Ordering::Relaxed);
-    let micros = deadline.as_micros().saturating_sub(now_micros());
+    set_timer(deadline.as_micros().saturating_sub(now_micros()));
+}
+
+/// Arranges an interrupt in at most so many microseconds.
+pub(super) fn wake_within(micros: u64) {
+    wake_at(Some(Instant::from_micros(now_micros() + micros)));
+}
+
+/// Sets the timer to go off once, whatever it was set to.
+pub(super) fn set_timer(micros: u64) {
     let per_milli = u64::from(TIMER_TICKS_PER_MILLI.load(Ordering::Relaxed));
     // One tick more than needed: an interrupt just before the deadline would have to be asked for again.
     let ticks = micros.saturating_mul(per_milli) / 1000 + 1;

@@ -6,7 +6,7 @@ struct OneCore;
 set_impl!(OneCore);
 
 // SAFETY: code of apps and crates runs on one core only and with interrupts off (see `executor`'s loop in `mod.rs`), and
-// an interrupt handler touches nothing but its mark. So whatever runs excludes everything else already.
+// an interrupt handler changes nothing but its mark (the watchdog's, which may report, ends the machine or only reads). So whatever runs excludes everything else already.
 unsafe impl Impl for OneCore {
     unsafe fn acquire() -> RawRestoreState {}
 

@@ -1,13 +1,16 @@
 //! Interrupts and CPU faults.
 //!
-//! Interrupts are taken in two places only: while the core halts, and in a short window between two rounds of the
-//! executor. A handler marks its vector and returns with interrupts off; the work is done by the task it wakes.
-//! So no code ever runs beside other code, and there are no critical sections.
+//! Interrupts of devices are taken in two places only: while the core halts, and in a short window between two rounds of
+//! the executor; elsewhere the core's task priority holds them back. A handler marks its vector and returns; the work is done
+//! by the task it wakes. So no code ever runs beside other code, and there are no critical sections.
+//!
+//! The timer's vector is above that priority: its handler also looks whether a task runs for too long (see [`watchdog`]),
+//! and changes nothing that others read but the mark.
 
 use super::{
     clock,
     memory::{self, Stack},
-    report,
+    report, watchdog,
 };
 use core::{
     arch::{asm, global_asm, naked_asm},
@@ -32,10 +35,15 @@ const VECTOR_FIRST: u8 = 32;
 /// One bit each in `PENDING`.
 const VECTOR_COUNT: u8 = 32;
 
-/// The timer's vector.
-pub(super) const VECTOR_TIMER: u8 = VECTOR_FIRST;
-/// Its bit in `__PENDING`.
+/// The timer's vector, in the class of the highest priority (SDM 12.8.3.1).
+pub(super) const VECTOR_TIMER: u8 = 0xf0;
+/// Its bit in `__PENDING`, whose vector nobody has.
 const TIMER_BIT: u32 = 1;
+
+/// The task priority that lets only the timer in.
+const PRIORITY_BUSY: u64 = (VECTOR_TIMER >> 4) as u64 - 1;
+/// The one that lets everything in.
+const PRIORITY_IDLE: u64 = 0;
 /// What the local APIC delivers when there was nothing to deliver (its low four bits are ones).
 pub(super) const VECTOR_SPURIOUS: u8 = VECTOR_FIRST + VECTOR_COUNT - 1;
 
@@ -62,9 +70,9 @@ static TABLES: CoreOnly<MaybeUninit<Tables>> = CoreOnly(UnsafeCell::new(MaybeUni
 const STACKS: [Stack; 3] = [Stack::Fault, Stack::DoubleFault, Stack::Watchdog];
 const FAULT: u16 = 0;
 const DOUBLE_FAULT: u16 = 1;
+const WATCHDOG: u16 = 2;
 
-// One entry per vector: mark the bit, end the interrupt at the local APIC, and return with
-// interrupts off, so that a second one waits until the executor looks.
+// One entry per vector: mark the bit, end the interrupt at the local APIC, and return.
 global_asm!(
     r#"
 .altmacro
@@ -74,7 +82,6 @@ global_asm!(
     lock or dword ptr [rip + __PENDING], 1 << \number
     mov rax, [rip + __LOCAL_APIC]
     mov dword ptr [rax + 0xb0], 0
-    and qword ptr [rsp + 24], ~0x200
     pop rax
     iretq
 .endm
@@ -165,6 +172,9 @@ fn set_handlers(idt: &mut InterruptDescriptorTable) {
         // SAFETY: an entry of the assembly above, which preserves every register.
         unsafe { idt[VECTOR_FIRST + number].set_handler_addr(VirtAddr::new(entry)) };
     }
+    let timer = VirtAddr::from_ptr(timer_entry as *const ());
+    // SAFETY: the entry preserves every register; the stack is one of `STACKS`, and no interrupt comes while it is in use.
+    unsafe { idt[VECTOR_TIMER].set_handler_addr(timer).set_stack_index(WATCHDOG) };
 }
 
 /// The registers at a fault, as `fault_entry` pushes them.
@@ -221,6 +231,56 @@ unsafe extern "C" fn fault_entry() {
     )
 }
 
+/// The timer's: saves what `fault_entry` saves, in the same order, and takes it back.
+#[unsafe(naked)]
+unsafe extern "C" fn timer_entry() {
+    naked_asm!(
+        "push 0",
+        "push {vector}",
+        "push rax",
+        "push rbx",
+        "push rcx",
+        "push rdx",
+        "push rsi",
+        "push rdi",
+        "push rbp",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "lock or dword ptr [rip + __PENDING], {bit}",
+        "mov rax, [rip + __LOCAL_APIC]",
+        "mov dword ptr [rax + 0xb0], 0",
+        "cld",
+        "mov rdi, rsp",
+        "call {tick}",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rbp",
+        "pop rdi",
+        "pop rsi",
+        "pop rdx",
+        "pop rcx",
+        "pop rbx",
+        "pop rax",
+        "add rsp, 16",
+        "iretq",
+        vector = const VECTOR_TIMER as i32,
+        bit = const TIMER_BIT as i32,
+        tick = sym watchdog::tick,
+    )
+}
+
 /// A vector of a device, and whom it wakes.
 pub(super) struct Irq {
     number: usize,
@@ -259,17 +319,48 @@ fn wakers() -> &'static RefCell<[Option<Waker>; VECTOR_COUNT as usize]> {
     unsafe { &*WAKERS.0.get() }
 }
 
-/// Lets pending interrupts in, one instruction long.
-pub(super) fn window() {
-    // SAFETY: handlers touch `__PENDING` only. `sti` takes effect after the next instruction.
-    unsafe { asm!("sti", "nop", "cli", options(nostack)) };
+/// Lets the timer's interrupt in, from now on, and no others.
+pub(super) fn begin() {
+    // SAFETY: handlers touch `__PENDING` only, and the watchdog what it may.
+    unsafe { asm!("mov cr8, {}", "sti", in(reg) PRIORITY_BUSY, options(nostack)) };
 }
 
-/// Halts until an interrupt comes. It cannot come between the decision to halt and the halt: `sti` takes effect
-/// after `hlt` has begun.
+/// Lets pending interrupts in, one instruction long.
+pub(super) fn window() {
+    // SAFETY: as for `begin`.
+    unsafe {
+        asm!("mov cr8, {}", "nop", "mov cr8, {}", in(reg) PRIORITY_IDLE, in(reg) PRIORITY_BUSY, options(nostack));
+    }
+}
+
+/// Halts until an interrupt comes, if none is marked. It cannot come between the look at the marks and the halt: `sti` takes
+/// effect after `hlt` has begun.
 pub(super) fn halt() {
-    // SAFETY: as for `window`.
-    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+    // SAFETY: as for `begin`.
+    unsafe {
+        asm!(
+            "cli",
+            "cmp dword ptr [rip + __PENDING], 0",
+            "jne 2f",
+            "mov cr8, {idle}",
+            "sti",
+            "hlt",
+            "mov cr8, {busy}",
+            "2:",
+            "sti",
+            idle = in(reg) PRIORITY_IDLE,
+            busy = in(reg) PRIORITY_BUSY,
+            options(nostack)
+        );
+    }
+}
+
+/// Nothing runs any more.
+pub(super) fn stop() -> ! {
+    loop {
+        // SAFETY: the core does nothing.
+        unsafe { asm!("cli", "hlt", options(nostack)) };
+    }
 }
 
 /// Wakes whom the interrupts since the last call concern. False when there were none.
@@ -280,6 +371,7 @@ pub(super) fn wake_pending() -> bool {
     let mut pending = __PENDING.swap(0, Ordering::AcqRel);
     if pending & TIMER_BIT != 0 {
         clock::timer_fired();
+        watchdog::timer_fired();
     }
     let mut wakers = wakers().borrow_mut();
     while pending != 0 {

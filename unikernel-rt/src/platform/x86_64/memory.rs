@@ -196,6 +196,22 @@ pub(super) fn map_firmware(range: Range<u64>) -> Option<*const u8> {
     Some(direct(range.start) as *const u8)
 }
 
+/// Where the direct map would show a byte of the image, if it did.
+#[cfg(feature = "selftest")]
+pub(super) fn direct_alias(address: u64) -> u64 {
+    direct(physical_of_image(address))
+}
+
+/// A page that user code could use, with this byte in it.
+#[cfg(feature = "selftest")]
+pub(super) fn user_page(byte: u8) -> *const u8 {
+    let page = boot_pages(1).expect("memory for one page");
+    // SAFETY: a page of ours, which is mapped.
+    unsafe { page.write(byte) };
+    tables().give_to_users(page.as_ptr() as u64);
+    page.as_ptr()
+}
+
 fn tables() -> Tables<impl FnMut() -> Option<u64>> {
     Tables::current(LAYOUT.direct_map.load(Ordering::Relaxed), || Some(physical(boot_pages(1)?.as_ptr())))
 }

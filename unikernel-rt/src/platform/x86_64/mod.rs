@@ -16,6 +16,8 @@ mod heap;
 mod interrupts;
 mod logger;
 mod memory;
+#[cfg(feature = "selftest")]
+pub mod misuse;
 mod pci;
 mod port;
 mod power;
@@ -27,6 +29,7 @@ mod serial;
 mod start_info;
 mod unprotected;
 mod virtio;
+mod watchdog;
 
 pub(crate) use clock::{boot_unix_time, now_micros};
 pub(crate) use crc32c::crc32c;
@@ -37,6 +40,7 @@ pub(crate) use protection::protections;
 pub(crate) use recover::catch_panic;
 pub(crate) use seed::seed;
 pub(crate) use serial::console_line;
+pub(crate) use watchdog::watch;
 
 use super::Core;
 use crate::{Error, Machine, args::BootArgs, entropy::Generator, entry, time::Instant};
@@ -95,6 +99,11 @@ fn current_task() -> Option<usize> {
     CORE_READY.load(Ordering::Relaxed).then(|| with_core(|core| core.executor.current()))?
 }
 
+/// When the poll that is under way began; `None` between two polls.
+fn poll_began() -> Option<u64> {
+    CORE_READY.load(Ordering::Relaxed).then(|| with_core(|core| core.executor.poll_began()))?
+}
+
 /// Sets the machine up and runs the app. Called by the boot code, once, at the image's address of this boot.
 unsafe extern "C" fn start() -> ! {
     logger::init();
@@ -115,6 +124,7 @@ unsafe extern "C" fn start() -> ! {
     CORE_READY.store(true, Ordering::Relaxed);
     let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
     with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed));
+    watchdog::init().unwrap_or_else(|error| entry::die(error));
     unprotected::take_argument().unwrap_or_else(|error| entry::die(error));
     protection::report(info).unwrap_or_else(|error| entry::die(error));
 
@@ -135,6 +145,7 @@ fn refuse(problem: &'static str) -> ! {
 
 /// Runs the tasks until the machine ends. When none is ready the core halts until a timer or a device wakes it.
 fn run() -> ! {
+    interrupts::begin();
     with_core(|core| {
         loop {
             interrupts::window();

@@ -34,9 +34,7 @@ pub(crate) fn exit(code: u8) -> ! {
         // A reset by the keyboard controller: with `-no-reboot` it ends the hypervisor, too.
         port::write(0x64, 0xfe_u8);
     }
-    loop {
-        interrupts::halt();
-    }
+    interrupts::stop()
 }
 
 /// # Safety

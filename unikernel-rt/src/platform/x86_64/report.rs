@@ -16,6 +16,7 @@ use x86_64::registers::control::Cr2;
 const EXIT_PANIC: u8 = 101;
 const EXIT_FAULT: u8 = 102;
 const EXIT_OUT_OF_MEMORY: u8 = 103;
+pub(super) const EXIT_HANG: u8 = 105;
 
 /// Frames of a backtrace; a deeper one is a recursion, whose pattern shows by then.
 const FRAMES_MAX: usize = 64;
@@ -96,6 +97,16 @@ pub(super) extern "C" fn fault(frame: &FaultFrame) -> ! {
     registers(frame);
     last_words(Some(frame.rip), frame.rbp);
     power::exit(EXIT_FAULT)
+}
+
+/// Reports a task that runs and does not wait; called by the interrupt that found it so.
+pub(super) fn hang(frame: &FaultFrame, millis: u64, is_end: bool) {
+    begin();
+    console_line(format_args!("unikernel: hang: a task has been running for {millis} ms without waiting"));
+    if is_end {
+        registers(frame);
+    }
+    last_words(Some(frame.rip), frame.rbp);
 }
 
 fn registers(frame: &FaultFrame) {

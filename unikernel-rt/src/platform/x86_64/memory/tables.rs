@@ -98,6 +98,20 @@ impl<A: FnMut() -> Option<u64>> Tables<A> {
         tlb::flush(VirtAddr::new(page));
     }
 
+    /// Lets user code read and run a page: the permission must be there on every level.
+    #[cfg(feature = "selftest")]
+    pub(super) fn give_to_users(&mut self, page: u64) {
+        self.entry(page).expect("there is memory for a table");
+        let mut table = self.table(self.root);
+        for size in LEVELS {
+            // SAFETY: as in `map_one`.
+            let entry = unsafe { &mut (&mut *table)[index(page, size)] };
+            entry.set_flags((entry.flags() | Flags::USER_ACCESSIBLE) - Flags::NO_EXECUTE);
+            table = self.table(entry.addr().as_u64());
+        }
+        tlb::flush(VirtAddr::new(page));
+    }
+
     /// The entry of one page of 4 KiB, split from a larger one if need be. `None` when there is no memory for that.
     pub(super) fn entry(&mut self, page: u64) -> Option<&mut PageTableEntry> {
         let mut table = self.table(self.root);
