@@ -9,6 +9,7 @@ use core::{
     cell::RefCell,
     task::{Context, Poll, Waker},
 };
+use unikernel_rt::task::wait_for;
 
 /// A request body on its way.
 pub(crate) struct Incoming {
@@ -50,6 +51,7 @@ impl Incoming {
         if let Some(connection) = state.connection.take() {
             connection.wake();
         }
+        wait_for("the request's body");
         Poll::Pending
     }
 

@@ -13,9 +13,9 @@ use embedded_io_async::{Read, Write};
 use futures_util::future::{Either, select};
 use slab::Slab;
 use unikernel_rt::{
-    spawn,
+    spawn_named,
     sync::Notify,
-    task::JoinHandle,
+    task::{JoinHandle, waiting_for},
     time::{Duration, timeout},
 };
 
@@ -112,20 +112,22 @@ impl Server {
             spare: Cell::default(),
             connections: RefCell::default(),
             is_stopping: Cell::new(false),
-            stop: Notify::new(),
-            empty: Notify::new(),
+            stop: Notify::of("the stop of the server"),
+            empty: Notify::of("the end of the connections"),
         }))
     }
 
     /// Serves every connection of `listener`, each in a task of its own, until [`shutdown`](Self::shutdown).
     pub async fn serve(&self, mut listener: impl Accept) {
         while !self.0.is_stopping() {
-            let Either::Left((stream, _)) = select(pin!(listener.accept()), self.0.stop.notified()).await else {
+            let stop = self.0.stop.notified();
+            let Either::Left((stream, _)) = waiting_for("a connection", select(pin!(listener.accept()), stop)).await
+            else {
                 return;
             };
             let registration = Registration::new(&self.0, peer_of(&listener, &stream));
             let slot = registration.slot;
-            let task = spawn(Server::run(self.0.clone(), stream, registration));
+            let task = spawn_named("http connection", Server::run(self.0.clone(), stream, registration));
             self.0.keep_task(slot, task);
         }
     }

@@ -10,8 +10,9 @@ use core::pin::pin;
 use embedded_io_async::{Read, Write};
 use futures_util::future::{Either, select};
 use unikernel_rt::{
-    spawn,
+    spawn_named,
     sync::{Permit, Semaphore},
+    task::waiting_for,
     time::timeout,
 };
 use unikernel_tls::{
@@ -41,12 +42,15 @@ impl Server {
                 let permit = handshakes.acquire().await;
                 (permit, listener.accept().await)
             };
-            let Either::Left(((permit, stream), _)) = select(pin!(next), self.0.stop.notified()).await else {
+            let stop = self.0.stop.notified();
+            let Either::Left(((permit, stream), _)) = waiting_for("a connection", select(pin!(next), stop)).await
+            else {
                 return;
             };
             let registration = Registration::new(&self.0, peer_of(&listener, &stream));
             let slot = registration.slot;
-            let task = spawn(run(self.0.clone(), stream, acceptor.clone(), permit, registration));
+            let task =
+                spawn_named("https connection", run(self.0.clone(), stream, acceptor.clone(), permit, registration));
             self.0.keep_task(slot, task);
         }
     }
@@ -61,7 +65,8 @@ async fn run<S: Read + Write>(
 ) {
     // Boxed: the handshake's future is large, and gone when the connection lives.
     let handshake = alloc::boxed::Box::pin(acceptor.accept(stream));
-    let Either::Left((Ok(stream), _)) = select(handshake, shared.stop.notified()).await else {
+    let handshake = waiting_for("a TLS handshake", select(handshake, shared.stop.notified()));
+    let Either::Left((Ok(stream), _)) = handshake.await else {
         return;
     };
     drop(permit);

@@ -40,7 +40,7 @@ impl Names {
         let names = Names { resolver, sntp, ntp: ntp.into() };
         names.configure(&shared.net.borrow());
         let (sntp, shared) = (names.sntp.clone(), shared.clone());
-        unikernel_rt::spawn(async move { sntp.run(|| families(&shared.net.borrow())).await });
+        unikernel_rt::spawn_named("wall clock", async move { sntp.run(|| families(&shared.net.borrow())).await });
         names
     }
 

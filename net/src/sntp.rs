@@ -27,6 +27,7 @@ use unikernel_rt::{
     future::{Either, FutureExt, select},
     log::{info, warn},
     sync::Notify,
+    task::waiting_for,
     time::{Duration, Instant, set_unix_time, sleep, slew_unix_time, timeout, unix_time},
 };
 
@@ -60,7 +61,7 @@ enum Failure {
 impl<N: Network> Sntp<N> {
     /// Asks nobody until [`configure`](Self::configure) names servers.
     pub(crate) fn new(network: N, resolver: Resolver<N>) -> Sntp<N> {
-        let (servers, changed, told) = (RefCell::default(), Notify::new(), Cell::new(false));
+        let (servers, changed, told) = (RefCell::default(), Notify::of("a time server"), Cell::new(false));
         Sntp { network, resolver, servers, changed, told }
     }
 
@@ -102,7 +103,8 @@ impl<N: Network> Sntp<N> {
                     discipline.fail(failure == Failure::TooOften, self.servers.borrow().len())
                 }
             };
-            if let Either::Right(_) = select(sleep(wait), self.changed.notified()).await {
+            let pause = select(sleep(wait), self.changed.notified());
+            if let Either::Right(_) = waiting_for("a timer", pause).await {
                 return;
             }
         }

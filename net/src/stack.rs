@@ -26,6 +26,7 @@ use unikernel_rt::{
     entropy, heap,
     log::{Display2Format as Text, info, warn},
     sync::Notify,
+    task::wait_for,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -68,9 +69,9 @@ impl Stack {
         let two = || [entropy::u64(), entropy::u64()];
         let secrets = Secrets { table: two(), numbers: Numbers { sequence: two(), cookie: two() } };
         let net = Net::new(devices, &config, heap::stats().total, secrets, Instant::now(), &mut entropy::u64);
-        let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::new() });
+        let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::of("an address of this machine") });
         let names = Names::start(&shared, &config.ntp);
-        unikernel_rt::spawn(drive(shared.clone(), names.clone()));
+        unikernel_rt::spawn_named("network", drive(shared.clone(), names.clone()));
         Stack { shared, names }
     }
 
@@ -166,6 +167,7 @@ fn turn(shared: &Shared, names: &Names, alarm: &mut Alarm<'_>, cx: &mut Context<
     } else {
         net.sleep(cx.waker());
     }
+    wait_for("the network");
     Poll::Pending
 }
 

@@ -97,7 +97,7 @@ macro_rules! __entry {
             #[unsafe(no_mangle)]
             #[allow(unused_mut)]
             fn __unikernel_main(mut machine: $crate::Machine) {
-                $crate::spawn($crate::entry::finish(async move {
+                $crate::spawn_named("main", $crate::entry::finish(async move {
                     $(let $argument = $crate::entry::acquire::<$type>(&mut machine).await;)*
                     $crate::entry::acquired(&machine);
                     drop(machine);
@@ -242,7 +242,7 @@ mod bare {
     pub fn run_tests(machine: &Machine) {
         let filter: String = args::take("test").unwrap_or_else(|error| super::die(error)).unwrap_or_default();
         super::acquired(machine);
-        crate::spawn(async move {
+        crate::spawn_named("tests", async move {
             let tests = platform::tests().iter().filter(|test| test.name.contains(&*filter));
             let (mut passed, mut failed) = (0, 0);
             for test in tests {

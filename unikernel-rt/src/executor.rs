@@ -3,7 +3,10 @@
 //! Everything here is safe code: futures stay in a slab of this core, and wakers, which may be called
 //! from anywhere, only carry a slot number to the shared ready queue.
 
-use crate::platform;
+use crate::{
+    platform,
+    task::{TaskInfo, TaskName, TaskState},
+};
 use alloc::{boxed::Box, collections::VecDeque, rc::Rc, sync::Arc, task::Wake};
 use core::{
     cell::{Cell, RefCell},
@@ -12,6 +15,7 @@ use core::{
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Waker},
+    time::Duration,
 };
 use slab::Slab;
 use spin::mutex::SpinMutex;
@@ -28,10 +32,33 @@ pub(crate) struct Executor {
     /// The batch being run; kept so that its memory is used again.
     batch: RefCell<VecDeque<TaskId>>,
     current: Cell<Option<TaskId>>,
+    /// What the running task waits for, as far as its poll has said.
+    pub(crate) waits_for: Cell<&'static str>,
+    /// When the current poll began, in ticks.
     since: Cell<u64>,
+    totals: Totals,
 }
 
+/// What the executor counts besides its tasks.
+#[derive(Default)]
+struct Totals {
+    spawned: Cell<u64>,
+    rounds: Cell<u64>,
+    /// Of the tasks that have ended.
+    polls: Cell<u64>,
+    ticks: Cell<u64>,
+    longest_ticks: Cell<u64>,
+}
+
+/// Debuggers read it: plain fields.
 struct Task {
+    name: TaskName,
+    /// As of the last poll that ended pending.
+    waits_for: Cell<&'static str>,
+    polls: Cell<u64>,
+    /// How long it ran, in ticks.
+    ticks: Cell<u64>,
+    longest_ticks: Cell<u64>,
     /// Empty while the task is being polled, and once it is done or aborted.
     future: RefCell<Option<TaskFuture>>,
     waker: Waker,
@@ -69,17 +96,25 @@ impl Executor {
             ready: Arc::default(),
             batch: RefCell::default(),
             current: Cell::new(None),
+            waits_for: Cell::new(""),
             since: Cell::new(0),
+            totals: Totals::default(),
         }
     }
 
     /// Adds a task and makes it ready. One that has `on_panic` is supervised: it panics alone.
-    pub(crate) fn spawn(&self, future: TaskFuture, on_panic: Option<Box<dyn Fn()>>) -> TaskId {
+    pub(crate) fn spawn(&self, name: TaskName, future: TaskFuture, on_panic: Option<Box<dyn Fn()>>) -> TaskId {
         let mut tasks = self.tasks.borrow_mut();
         let entry = tasks.vacant_entry();
         let id = entry.key();
         let wake = Arc::new(TaskWake { id, queued: AtomicBool::new(true), ready: self.ready.clone() });
+        self.totals.spawned.set(self.totals.spawned.get() + 1);
         entry.insert(Rc::new(Task {
+            name,
+            waits_for: Cell::new(""),
+            polls: Cell::new(0),
+            ticks: Cell::new(0),
+            longest_ticks: Cell::new(0),
             future: RefCell::new(Some(future)),
             waker: Waker::from(wake.clone()),
             wake,
@@ -97,6 +132,8 @@ impl Executor {
         let count = batch.len();
         if count > 0 {
             platform::watch();
+            self.totals.rounds.set(self.totals.rounds.get() + 1);
+            self.since.set(platform::ticks());
         }
         for id in batch.drain(..) {
             self.poll(id);
@@ -126,7 +163,7 @@ impl Executor {
         }
         task.aborted.set(true);
         if self.current.get() != Some(id) {
-            self.tasks.borrow_mut().remove(id);
+            self.remove(id);
             drop(task.future.take());
         }
     }
@@ -151,7 +188,7 @@ impl Executor {
         task.wake.queued.store(false, Ordering::Release);
         let Some(mut future) = task.future.take() else { return };
         self.current.set(Some(id));
-        self.since.set(self.since.get() + 1);
+        self.waits_for.set("");
         let mut done = false;
         let mut step = || done = future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready();
         let panicked = match task.on_panic {
@@ -162,19 +199,75 @@ impl Executor {
             Some(_) => !platform::catch_panic(&mut step),
         };
         self.current.set(None);
+        self.account(&task);
         if panicked {
-            self.tasks.borrow_mut().remove(id);
+            self.remove(id);
             // Its destructors may rely on what the panic broke, so the future stays where it is, for ever.
             mem::forget(future);
             task.on_panic.as_ref().expect("supervised, or it would not be here")();
             return;
         }
         if done || task.aborted.get() {
-            self.tasks.borrow_mut().remove(id);
+            self.remove(id);
             // Dropped last, and outside every borrow: destructors may spawn and abort.
             drop(future);
         } else {
+            task.waits_for.set(self.waits_for.get());
             *task.future.borrow_mut() = Some(future);
         }
     }
+
+    /// Counts a poll that is over. The clock is read once a poll: the end of one is the beginning of the next.
+    #[inline(always)]
+    fn account(&self, task: &Task) {
+        let now = platform::ticks();
+        let ticks = now.wrapping_sub(self.since.replace(now));
+        task.polls.set(task.polls.get() + 1);
+        task.ticks.set(task.ticks.get().wrapping_add(ticks));
+        if ticks > task.longest_ticks.get() {
+            task.longest_ticks.set(ticks);
+        }
+    }
+
+    /// Takes a task off the list. Its future is the caller's to drop.
+    fn remove(&self, id: TaskId) {
+        let task = self.tasks.borrow_mut().remove(id);
+        let totals = &self.totals;
+        totals.polls.set(totals.polls.get() + task.polls.get());
+        totals.ticks.set(totals.ticks.get().wrapping_add(task.ticks.get()));
+        totals.longest_ticks.set(totals.longest_ticks.get().max(task.longest_ticks.get()));
+    }
+
+    /// Shows every task to `f`. For reports that may come at any time: it neither allocates nor panics. False when the list
+    /// is just being changed, and cannot be read.
+    pub(crate) fn for_each(&self, f: &mut dyn FnMut(TaskInfo)) -> bool {
+        let Ok(tasks) = self.tasks.try_borrow() else { return false };
+        for (id, task) in tasks.iter() {
+            f(self.info(id, task));
+        }
+        true
+    }
+
+    fn info(&self, id: TaskId, task: &Task) -> TaskInfo {
+        let is_running = self.current.get() == Some(id);
+        let this_poll = if is_running { platform::ticks().wrapping_sub(self.since.get()) } else { 0 };
+        let state = match task.wake.queued.load(Ordering::Relaxed) {
+            _ if is_running => TaskState::Running,
+            true => TaskState::Ready,
+            false => TaskState::Waiting,
+        };
+        TaskInfo {
+            id,
+            name: task.name,
+            state,
+            waits_for: task.waits_for.get(),
+            polls: task.polls.get(),
+            run_time: time_of(task.ticks.get().wrapping_add(this_poll)),
+            longest_poll: time_of(task.longest_ticks.get().max(this_poll)),
+        }
+    }
+}
+
+fn time_of(ticks: u64) -> Duration {
+    Duration::from_micros(platform::micros_of(ticks))
 }

@@ -66,7 +66,7 @@ pub use args::Args;
 pub use error::{Error, Result};
 pub use machine::{Acquire, Machine};
 pub use modules::Modules;
-pub use task::{JoinHandle, spawn, spawn_supervised};
+pub use task::{JoinHandle, spawn, spawn_named, spawn_supervised, spawn_supervised_named};
 pub use unikernel_macros::{main, test};
 
 /// Ends the machine: the host sees `code` as the exit status of the virtual machine's process where the

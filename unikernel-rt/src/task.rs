@@ -1,7 +1,13 @@
 //! Tasks: futures that run beside each other on this core.
 //!
-//! A task need not be `Send`; it runs until it waits. A panic in a task ends the machine with a report, unless it is
+//! A task need not be `Send`; it runs until it waits. [`tasks`] lists them by name, with what each waits for. A panic in a task ends the machine with a report, unless it is
 //! [supervised](spawn_supervised).
+
+mod info;
+mod wait;
+
+pub use info::{TaskInfo, TaskName, TaskState, tasks};
+pub use wait::{aside, wait_for, waiting_for};
 
 use crate::platform::with_core;
 use alloc::{boxed::Box, rc::Rc};
@@ -17,7 +23,26 @@ use core::{
 ///
 /// The task goes on when the handle is dropped. Await the handle for the result, or
 /// [`abort`](JoinHandle::abort) the task.
+#[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    start(TaskName::new(""), future)
+}
+
+/// [`spawn`] for a task that reports call `name` instead of the place where it was spawned. Several may have the same.
+#[track_caller]
+pub fn spawn_named<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    start(TaskName::new(name), future)
+}
+
+fn start<F>(name: TaskName, future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -25,17 +50,12 @@ where
     let state = Rc::new(JoinState { stage: RefCell::new(Stage::Running(None)), id: Cell::new(0) });
     // Made here, so that it is dropped with a future that was aborted before it was first polled.
     let guard = Finish(state.clone());
-    let id = with_core(|core| {
-        core.executor.spawn(
-            Box::pin(async move {
-                let guard = guard;
-                let output = future.await;
-                guard.0.finish(Stage::Done(output));
-            }),
-            None,
-        )
+    let future = Box::pin(async move {
+        let guard = guard;
+        let output = future.await;
+        guard.0.finish(Stage::Done(output));
     });
-    state.id.set(id);
+    state.id.set(with_core(|core| core.executor.spawn(name, future, None)));
     JoinHandle { state }
 }
 
@@ -44,7 +64,26 @@ where
 ///
 /// For work that may fail without harm to the rest, such as one request. What the task held at that moment is leaked,
 /// not dropped: memory, and locks and borrows, which stay taken for ever. Count panics and restart if they recur.
+#[track_caller]
 pub fn spawn_supervised<F>(future: F) -> JoinHandle<Result<F::Output, Panicked>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    start_supervised(TaskName::new(""), future)
+}
+
+/// [`spawn_supervised`] for a task with a name, like [`spawn_named`].
+#[track_caller]
+pub fn spawn_supervised_named<F>(name: &'static str, future: F) -> JoinHandle<Result<F::Output, Panicked>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    start_supervised(TaskName::new(name), future)
+}
+
+fn start_supervised<F>(name: TaskName, future: F) -> JoinHandle<Result<F::Output, Panicked>>
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -63,7 +102,7 @@ where
             panicked.finish(Stage::Done(Err(Panicked)));
         }
     });
-    state.id.set(with_core(|core| core.executor.spawn(future, Some(on_panic))));
+    state.id.set(with_core(|core| core.executor.spawn(name, future, Some(on_panic))));
     JoinHandle { state }
 }
 
@@ -144,6 +183,7 @@ impl<T> Future for JoinHandle<T> {
         match &mut *stage {
             Stage::Running(waker) => {
                 *waker = Some(cx.waker().clone());
+                wait_for("another task");
                 Poll::Pending
             }
             Stage::Aborted | Stage::Taken => Poll::Ready(None),
@@ -164,6 +204,7 @@ pub async fn yield_now() {
         }
         yielded = true;
         cx.waker().wake_by_ref();
+        wait_for("its next turn");
         Poll::Pending
     })
     .await

@@ -2,9 +2,9 @@
 
 use std::{cell::Cell, rc::Rc};
 use unikernel_rt::{
-    spawn, spawn_supervised,
+    spawn, spawn_named, spawn_supervised,
     sync::{Notify, Semaphore, channel, oneshot},
-    task::{Panicked, yield_now},
+    task::{self, Panicked, TaskInfo, TaskState, yield_now},
     time::{Duration, Elapsed, Instant, sleep, sleep_until, timeout},
 };
 
@@ -184,4 +184,65 @@ async fn a_supervised_task_panics_alone() {
     });
     assert_eq!(task.await, Some(Err(Panicked)));
     assert_eq!(spawn_supervised(async { 3 }).await, Some(Ok(3)));
+}
+
+/// The task of this name, as reports show it.
+fn task_named(name: &str) -> Option<TaskInfo> {
+    task::tasks().into_iter().find(|task| task.name.to_string() == name)
+}
+
+/// Spawns `future` and compares what it waits for after its first poll.
+async fn check_waits_for(future: impl Future<Output: 'static> + 'static, expected: &str) {
+    let task = spawn_named("waiter", future);
+    yield_now().await;
+    let info = task_named("waiter").expect("it waits");
+    assert_eq!((info.waits_for, info.state, info.polls), (expected, TaskState::Waiting, 1));
+    task.abort();
+}
+
+#[unikernel_rt::test]
+async fn a_task_tells_what_it_waits_for() {
+    check_waits_for(sleep(SECOND), "a timer").await;
+    check_waits_for(std::future::pending::<()>(), "").await;
+    let (sender, mut receiver) = channel::<u8>(1);
+    check_waits_for(async move { receiver.receive().await }, "a channel").await;
+    assert!(sender.send(1).await.is_err());
+    let (sender, receiver) = channel(1);
+    sender.send(1).await.expect("there is room");
+    check_waits_for(async move { sender.send(2).await }, "room in a channel").await;
+    drop(receiver);
+    let (sender, receiver) = oneshot::<u8>();
+    check_waits_for(receiver, "a value of another task").await;
+    drop(sender);
+    check_waits_for(spawn(sleep(SECOND)), "another task").await;
+    check_waits_for(async { Semaphore::new(0).acquire().await }, "a permit").await;
+    check_waits_for(async { Notify::new().notified().await }, "a notification").await;
+    check_waits_for(async { Notify::of("rain").notified().await }, "rain").await;
+}
+
+#[unikernel_rt::test]
+async fn a_time_limit_is_not_what_a_task_waits_for() {
+    check_waits_for(async { timeout(SECOND, Notify::of("rain").notified()).await }, "rain").await;
+    check_waits_for(timeout(SECOND, std::future::pending::<()>()), "a timer").await;
+    check_waits_for(task::waiting_for("the end", sleep(SECOND)), "the end").await;
+}
+
+#[unikernel_rt::test]
+async fn what_a_task_waited_for_before_is_forgotten() {
+    let late = async {
+        let _ = timeout(Duration::ZERO, Notify::of("rain").notified()).await;
+        std::future::pending::<()>().await
+    };
+    check_waits_for(late, "").await;
+}
+
+#[unikernel_rt::test]
+async fn a_task_without_a_name_has_a_place() {
+    let line = line!() + 1;
+    let task = spawn(sleep(SECOND));
+    let info = task_named(&format!("{}:{line}", file!())).expect("it was spawned here");
+    assert_eq!((info.state, info.polls, info.waits_for), (TaskState::Ready, 0, ""));
+    assert_eq!(task_named("main").map(|main| main.state), Some(TaskState::Running));
+    task.await;
+    assert_eq!(task::tasks().len(), 1);
 }

@@ -8,9 +8,9 @@ extern crate alloc;
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use unikernel_rt::{
     device::Frame,
-    entropy, heap, spawn, spawn_supervised,
-    sync::channel,
-    task::{Panicked, yield_now},
+    entropy, heap, spawn, spawn_named, spawn_supervised,
+    sync::{channel, oneshot},
+    task::{Panicked, TaskState, tasks, yield_now},
     time::{Duration, Instant, set_unix_time, sleep, timeout, unix_time},
 };
 
@@ -42,6 +42,32 @@ async fn timers_fire_in_order_and_dropped_ones_do_not() {
         seen.push(millis);
     }
     assert_eq!(seen, [10, 20, 30]);
+}
+
+#[unikernel_rt::test]
+async fn the_time_of_a_task_is_what_its_polls_took() {
+    let busy = |millis| {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(millis) {}
+    };
+    let start = Instant::now();
+    let (sender, receiver) = oneshot();
+    let task = spawn_named("busy", async move {
+        for millis in [3, 10, 5] {
+            busy(millis);
+            yield_now().await;
+        }
+        sender.send(()).expect("the test waits for it");
+        sleep(Duration::from_secs(3600)).await;
+    });
+    receiver.await.expect("it was sent");
+    let info = tasks().into_iter().find(|task| task.name.name == "busy").expect("it sleeps");
+    assert_eq!((info.state, info.polls, info.waits_for), (TaskState::Waiting, 4, "a timer"));
+    // The host may have stopped the machine during a poll.
+    let (least, most) = (Duration::from_millis(18), start.elapsed());
+    assert!((least..=most).contains(&info.run_time), "{:?} of {most:?}", info.run_time);
+    assert!((Duration::from_millis(10)..=info.run_time).contains(&info.longest_poll), "{:?}", info.longest_poll);
+    task.abort();
 }
 
 #[unikernel_rt::test]

@@ -5,7 +5,10 @@ use crate::error::Cause;
 use alloc::vec;
 use bytes::Bytes;
 use core::{future::poll_fn, ops::Range, task::Poll};
-use unikernel_rt::device::{BlockOp, Buffer};
+use unikernel_rt::{
+    device::{BlockOp, Buffer},
+    task::wait_for,
+};
 
 /// The device is asked for so much at once: enough that the request itself costs little beside its bytes.
 pub(crate) const PIECE_LEN_MAX: u64 = 128 * 1024;
@@ -66,7 +69,7 @@ impl Disk {
         if let Some(first) = first {
             let disk = self.clone();
             // A failure is met again by whoever wants the bytes.
-            drop(unikernel_rt::spawn(async move { drop(disk.fly(first..pages.end).await) }));
+            drop(unikernel_rt::spawn_named("read ahead", async move { drop(disk.fly(first..pages.end).await) }));
         }
     }
 }
@@ -106,6 +109,7 @@ impl Disk {
         let look = poll_fn(|cx| match self.shared.cache.borrow_mut().look(pages.start, pages.end, cx.waker()) {
             Page::Flying => {
                 is_hit = false;
+                wait_for("the disk");
                 Poll::Pending
             }
             Page::There(bytes) => Poll::Ready(Ok(bytes)),

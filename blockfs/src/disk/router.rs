@@ -10,7 +10,10 @@ use core::{
     task::{Context, Poll, Waker},
 };
 use slab::Slab;
-use unikernel_rt::device::{BlockCompletion, BlockDevice, BlockError, BlockOp, BlockRequest, Buffer};
+use unikernel_rt::{
+    device::{BlockCompletion, BlockDevice, BlockError, BlockOp, BlockRequest, Buffer},
+    task::wait_for,
+};
 
 /// The way to a device. Its task lives until this is dropped and the device is done with everything.
 pub(super) struct Router(Rc<Lines>);
@@ -43,7 +46,7 @@ impl Router {
             driver: RefCell::default(),
             is_closed: Cell::new(false),
         });
-        unikernel_rt::spawn(drive(device, lines.clone()));
+        unikernel_rt::spawn_named("disk", drive(device, lines.clone()));
         Router(lines)
     }
 
@@ -127,6 +130,7 @@ async fn drive(mut device: Box<dyn BlockDevice>, lines: Rc<Lines>) {
                 return Poll::Ready(());
             }
             if device.poll_ready(cx).is_pending() {
+                wait_for(if lines.slots.borrow().is_empty() { "a request" } else { "the disk" });
                 return Poll::Pending;
             }
         }
@@ -149,6 +153,7 @@ impl Future for Completion {
         let mut slots = self.lines.slots.borrow_mut();
         if let Slot::Waiting(waker) = &mut slots[tag] {
             *waker = Some(cx.waker().clone());
+            wait_for("the disk");
             return Poll::Pending;
         }
         let Slot::Done(BlockCompletion { request, result }) = slots.remove(tag) else {

@@ -9,7 +9,7 @@ use core::{
 };
 use unikernel_rt::{
     log::{Display2Format as Text, warn},
-    spawn,
+    spawn_named,
     sync::{Notify, Semaphore},
 };
 
@@ -52,7 +52,7 @@ impl State {
             changing: Cell::new(0),
             unsynced: Cell::new(0),
             background: Cell::new(0),
-            background_over: Notify::new(),
+            background_over: Notify::of("files that are being closed"),
         }
     }
 }
@@ -107,14 +107,14 @@ impl Core {
 
     /// Goes on with `work` when the caller does not: for what must not be left half done.
     pub(super) async fn whole<T: 'static>(work: impl Future<Output = Result<T, Cause>> + 'static) -> Result<T, Cause> {
-        spawn(work).await.expect("nobody aborts it")
+        spawn_named("FAT change", work).await.expect("nobody aborts it")
     }
 
     /// Does `work` after its file was dropped. Who comes later [waits](Self::background_done) for it.
     pub(super) fn in_background(self: &Rc<Self>, work: impl Future<Output = Result<(), Cause>> + 'static) {
         let core = self.clone();
         core.state.background.set(core.state.background.get() + 1);
-        drop(spawn(async move {
+        drop(spawn_named("FAT close", async move {
             let done = match work.await {
                 Ok(()) => core.settle().await,
                 failed => failed,

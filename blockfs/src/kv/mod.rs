@@ -59,7 +59,7 @@ use shared::{Pending, Shared};
 use snapshot::Moment;
 use transaction::Reads;
 use unikernel_rt::{
-    Acquire, JoinHandle, Machine, spawn,
+    Acquire, JoinHandle, Machine, spawn_named,
     sync::{Semaphore, oneshot},
 };
 
@@ -206,8 +206,11 @@ impl KvStore {
 
     async fn start(disk: Disk) -> Result<KvStore, Cause> {
         let shared = Shared::open(disk, false).await?;
-        let tasks = vec![spawn(writer::run(shared.clone())), spawn(checkpoint::run(shared.clone()))];
-        let marker = Some(spawn(mark::run(shared.clone())));
+        let tasks = vec![
+            spawn_named("store writer", writer::run(shared.clone())),
+            spawn_named("store checkpoint", checkpoint::run(shared.clone())),
+        ];
+        let marker = Some(spawn_named("store marks", mark::run(shared.clone())));
         Ok(KvStore(Rc::new(Handle { shared, gate: Semaphore::new(1), tasks: RefCell::new(tasks), marker })))
     }
 

@@ -10,7 +10,7 @@ use core::{
 use unikernel_littlefs::{Error, Geometry};
 use unikernel_rt::{
     fiber::{Fiber, Step, Suspend},
-    spawn, spawn_supervised,
+    spawn_named, spawn_supervised_named,
     sync::{Notify, OneshotSender, oneshot},
     task::yield_now,
 };
@@ -84,7 +84,7 @@ impl Bridge {
         let lines = Rc::new(Lines {
             queue: RefCell::default(),
             current: RefCell::default(),
-            news: Notify::new(),
+            news: Notify::of("a request"),
             is_closed: Cell::new(false),
             is_dead: Cell::new(false),
             fault: RefCell::default(),
@@ -96,9 +96,9 @@ impl Bridge {
         let (sender, receiver) = oneshot();
         *lines.current.borrow_mut() = Some(sender);
         // A panic of littlefs ends the volume, not the machine.
-        let task = spawn_supervised(drive(fiber, disk, lines.clone()));
+        let task = spawn_supervised_named("littlefs", drive(fiber, disk, lines.clone()));
         let watched = lines.clone();
-        spawn(async move {
+        spawn_named("littlefs watch", async move {
             if matches!(task.await, Some(Err(_))) {
                 watched.die();
             }

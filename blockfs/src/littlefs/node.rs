@@ -9,7 +9,7 @@ use alloc::{boxed::Box, rc::Rc, string::ToString, vec, vec::Vec};
 use bytes::Bytes;
 use core::cell::{Cell, RefCell};
 use unikernel_littlefs::{Content, FILE_LEN_MAX, FileId, Mode};
-use unikernel_rt::{log::error, spawn, time::unix_time};
+use unikernel_rt::{log::error, spawn_named, time::unix_time};
 
 /// One command carries so much: others get their turn between two.
 const PIECE_LEN_MAX: usize = 128 * 1024;
@@ -150,7 +150,7 @@ impl Writer {
 
 /// Opens a file also when nobody waits any more: the file that comes out is dropped, and so closed.
 async fn to_the_end(open: impl Future<Output = Result<Rc<dyn Node>, Cause>> + 'static) -> Result<Rc<dyn Node>, Cause> {
-    spawn(open).await.expect("nobody aborts it")
+    spawn_named("littlefs open", open).await.expect("nobody aborts it")
 }
 
 /// The length, where the format has it.
@@ -219,7 +219,7 @@ impl Drop for Writer {
         });
         let path = core::mem::take(&mut self.path);
         if shall_sync {
-            spawn(async move {
+            spawn_named("littlefs close", async move {
                 if let Err(cause) = closed.await {
                     error!("cannot close `{}`: {}", &*path, unikernel_rt::log::Display2Format(&cause));
                 }

@@ -17,7 +17,7 @@ use core::{
     task::{Context, Poll, Waker},
 };
 use unikernel_rt::{
-    spawn,
+    spawn_named,
     sync::Notify,
     time::{Instant, Sleep, sleep_until},
 };
@@ -84,7 +84,7 @@ impl Pool {
             all_max: limits.connections_max.max(1),
             idle_timeout: limits.pool_idle_timeout,
             state: RefCell::default(),
-            freed: Notify::new(),
+            freed: Notify::of("a free connection"),
         }
     }
 
@@ -136,7 +136,7 @@ impl Pool {
             watcher.wake();
         }
         if !core::mem::replace(&mut state.is_watched, true) {
-            spawn(watch(Rc::downgrade(self)));
+            spawn_named("idle connections", watch(Rc::downgrade(self)));
         }
     }
 }

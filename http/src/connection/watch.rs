@@ -7,7 +7,10 @@ use core::{
     pin::Pin,
     task::{Context, Poll, Waker},
 };
-use unikernel_rt::time::{Duration, Instant, Sleep, sleep_until};
+use unikernel_rt::{
+    task::aside,
+    time::{Duration, Instant, Sleep, sleep_until},
+};
 
 /// Watches over the waiting of a connection.
 pub(crate) struct Watch {
@@ -66,7 +69,7 @@ impl Watch {
         self.registration.set_waker(cx.waker());
         self.armed = Some((deadline, cx.waker().clone()));
         self.sleep.reset(deadline);
-        Pin::new(&mut self.sleep).poll(cx).map(|()| Expired)
+        aside(|| Pin::new(&mut self.sleep).poll(cx)).map(|()| Expired)
     }
 }
 

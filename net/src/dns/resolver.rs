@@ -21,6 +21,7 @@ use core::{
 use unikernel_rt::{
     future::{Either, select},
     sync::{Notify, Semaphore},
+    task::waiting_for,
     time::{Instant, timeout},
 };
 
@@ -149,7 +150,7 @@ impl<N: Network> Resolver<N> {
             if let Some(result) = &*pending.result.borrow() {
                 return result.clone();
             }
-            pending.done.notified().await;
+            waiting_for("an answer about a name", pending.done.notified()).await;
         }
     }
 
@@ -162,7 +163,7 @@ impl<N: Network> Resolver<N> {
         let pending: Rc<Pending> = Rc::default();
         open.push((question.clone(), pending.clone()));
         let (resolver, answered) = (self.clone(), pending.clone());
-        unikernel_rt::spawn(async move {
+        unikernel_rt::spawn_named("name lookup", async move {
             let answer = resolver.0.resolve(&question);
             let result = timeout(QUESTION_TIME_MAX, answer).await.unwrap_or(Err(LookupError::NoAnswer));
             resolver.0.open.borrow_mut().retain(|(asked, _)| *asked != question);

@@ -13,7 +13,10 @@ use core::{
     net::{IpAddr, SocketAddr},
     task::{Poll, Waker},
 };
-use unikernel_rt::time::{Duration, Instant};
+use unikernel_rt::{
+    task::wait_for,
+    time::{Duration, Instant},
+};
 
 impl Net {
     pub(crate) fn listen(&mut self, port: u16) -> Result<(), ListenError> {
@@ -45,6 +48,7 @@ impl Net {
                     Some(known) => known.clone_from(waker),
                     none => *none = Some(waker.clone()),
                 }
+                wait_for("a connection");
                 return Poll::Pending;
             };
             let flow = &mut self.flows[id as usize];
@@ -106,6 +110,7 @@ impl Net {
         match flow.tcb.state() {
             State::SynSent | State::SynReceived => {
                 flow.writer.wait(waker);
+                wait_for("an answer to connect");
                 Poll::Pending
             }
             State::Closed => Poll::Ready(Err(match flow.end {
@@ -135,6 +140,7 @@ impl Net {
             }
             ReadResult::NotYet => {
                 flow.reader.wait(waker);
+                wait_for("data from the network");
                 Poll::Pending
             }
             ReadResult::Finished => Poll::Ready(Ok(0)),
@@ -148,6 +154,7 @@ impl Net {
         match flow.tcb.write(data, &mut self.budget) {
             WriteResult::Taken(0) => {
                 flow.writer.wait(waker);
+                wait_for("room to send");
                 Poll::Pending
             }
             WriteResult::Taken(len) => {

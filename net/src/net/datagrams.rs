@@ -13,7 +13,7 @@ use core::{
     net::{IpAddr, SocketAddr},
     task::{Poll, Waker},
 };
-use unikernel_rt::{device::Frame, time::Instant};
+use unikernel_rt::{device::Frame, task::wait_for, time::Instant};
 
 /// Where DHCP clients listen.
 const DHCP_CLIENT: u16 = 68;
@@ -111,6 +111,7 @@ impl Net {
         let socket = &mut self.sockets[id as usize];
         let Some(Received { frame, from, to, data }) = socket.received.pop_front() else {
             socket.reader.wait(waker);
+            wait_for("a datagram");
             return Poll::Pending;
         };
         socket.memory -= frame.capacity();
@@ -150,6 +151,7 @@ impl Net {
         }
         if interface.link.is_full() {
             self.senders.push(waker.clone());
+            wait_for("room to send");
             return Poll::Pending;
         }
         let macs = (interface.link.mac(), [0; 6]);

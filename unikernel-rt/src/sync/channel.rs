@@ -1,6 +1,7 @@
 //! A bounded queue from many tasks to one.
 
 use super::wait_list::WaitList;
+use crate::task::wait_for;
 use alloc::{collections::VecDeque, rc::Rc};
 use core::{
     cell::RefCell,
@@ -17,7 +18,7 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         senders: 1,
         receiver_gone: false,
         receiver: None,
-        waiting: WaitList::default(),
+        waiting: WaitList::new(),
     }));
     (Sender(shared.clone()), Receiver(shared))
 }
@@ -79,6 +80,7 @@ impl<T> Sender<T> {
                 return Poll::Ready(Ok(()));
             }
             shared.waiting.wait(&mut place.ticket, cx);
+            wait_for("room in a channel");
             Poll::Pending
         })
         .await
@@ -146,6 +148,7 @@ impl<T> Receiver<T> {
                 return Poll::Ready(None);
             }
             shared.receiver = Some(cx.waker().clone());
+            wait_for("a channel");
             Poll::Pending
         })
         .await

@@ -1,6 +1,7 @@
 //! One task tells another that something happened.
 
 use super::wait_list::WaitList;
+use crate::task::wait_for;
 use core::{
     cell::{Cell, RefCell},
     future::Future,
@@ -9,16 +10,27 @@ use core::{
 };
 
 /// An event. A notification that nobody waits for is kept, once.
-#[derive(Default)]
 pub struct Notify {
     kept: Cell<bool>,
     waiters: RefCell<WaitList>,
+    what: &'static str,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Notify::of("a notification")
+    }
 }
 
 impl Notify {
     /// An event that has not happened.
     pub fn new() -> Notify {
         Notify::default()
+    }
+
+    /// The same, where reports say that a task which waits for it waits for `what`.
+    pub const fn of(what: &'static str) -> Notify {
+        Notify { kept: Cell::new(false), waiters: RefCell::new(WaitList::new()), what }
     }
 
     /// Wakes the task that has waited longest; with none waiting, the next one to wait does not.
@@ -60,6 +72,7 @@ impl Future for Notified<'_> {
             return Poll::Ready(());
         }
         waiters.wait(&mut self.ticket, cx);
+        wait_for(notify.what);
         Poll::Pending
     }
 }

@@ -1,5 +1,6 @@
 //! One value, once.
 
+use crate::task::wait_for;
 use alloc::rc::{Rc, Weak};
 use core::{
     cell::RefCell,
@@ -55,6 +56,7 @@ impl<T> Future for OneshotReceiver<T> {
             return Poll::Ready(slot.value.take());
         }
         slot.waker = Some(cx.waker().clone());
+        wait_for("a value of another task");
         Poll::Pending
     }
 }

@@ -16,7 +16,7 @@ struct Inner {
 impl Semaphore {
     /// A semaphore with `permits` free permits.
     pub fn new(permits: usize) -> Semaphore {
-        Semaphore(Rc::new(Inner { free: Cell::new(permits), returned: Notify::new() }))
+        Semaphore(Rc::new(Inner { free: Cell::new(permits), returned: Notify::of("a permit") }))
     }
 
     /// Waits for a free permit. Cancel safe.

@@ -4,13 +4,16 @@ use alloc::collections::VecDeque;
 use core::task::{Context, Waker};
 
 /// Tickets of those who wait. A ticket is a number that is never used twice.
-#[derive(Default)]
 pub(super) struct WaitList {
     waiting: VecDeque<(u64, Waker)>,
     next_ticket: u64,
 }
 
 impl WaitList {
+    pub(super) const fn new() -> WaitList {
+        WaitList { waiting: VecDeque::new(), next_ticket: 0 }
+    }
+
     /// Waits, or goes on waiting with `ticket`, at its old place.
     pub(super) fn wait(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>) {
         if let Some(ticket) = *ticket

@@ -55,7 +55,10 @@ impl Future for Sleep {
             let id = *self.timer.get_or_insert_with(|| timers.start(deadline));
             match timers.poll(id, now, cx.waker()) {
                 true => Poll::Ready(()),
-                false => Poll::Pending,
+                false => {
+                    core.executor.waits_for.set("a timer");
+                    Poll::Pending
+                }
             }
         })
     }

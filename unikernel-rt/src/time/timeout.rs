@@ -1,6 +1,7 @@
 //! A time limit for any future.
 
 use super::{Duration, sleep};
+use crate::task::aside;
 use core::{
     fmt,
     future::{Future, poll_fn},
@@ -18,7 +19,7 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        limit.as_mut().poll(cx).map(|()| Err(Elapsed))
+        aside(|| limit.as_mut().poll(cx)).map(|()| Err(Elapsed))
     })
     .await
 }

@@ -51,6 +51,15 @@ pub(crate) fn now_micros() -> u64 {
     NOW_MICROS.try_with(Cell::get).unwrap_or_default()
 }
 
+/// Virtual time stands still while a task is polled.
+pub(crate) fn ticks() -> u64 {
+    now_micros()
+}
+
+pub(crate) fn micros_of(ticks: u64) -> u64 {
+    ticks
+}
+
 pub(crate) fn boot_unix_time() -> Duration {
     BOOT_UNIX_TIME
 }
@@ -112,7 +121,7 @@ where
     let core = Rc::new(new_core(args));
     CORE.set(Some(core.clone()));
     let running = Running(core);
-    let mut root: JoinHandle<F::Output> = crate::spawn(future);
+    let mut root: JoinHandle<F::Output> = crate::spawn_named("main", future);
     run(&running.0, &mut root).expect("the root task is not aborted")
 }
 

@@ -25,7 +25,9 @@ static BOOT_UNIX_SECONDS: AtomicU64 = AtomicU64::new(0);
 /// How long the counters are watched. Both ends are read to better than a microsecond, so this is good to 0.05 %.
 const MEASURE_MICROS: u64 = 2_000;
 
-pub(super) fn ticks() -> u64 {
+/// The time stamp counter.
+#[inline(always)]
+pub(crate) fn ticks() -> u64 {
     // SAFETY: every 64-bit CPU has the counter, and nothing forbids reading it.
     unsafe { _rdtsc() }
 }
@@ -71,7 +73,12 @@ fn sample<T: Ord>(other: impl Fn() -> T) -> (u64, T) {
 }
 
 pub(crate) fn now_micros() -> u64 {
-    let ticks = ticks().wrapping_sub(BOOT.load(Ordering::Relaxed));
+    micros_of(ticks().wrapping_sub(BOOT.load(Ordering::Relaxed)))
+}
+
+/// So many ticks, in microseconds.
+#[inline]
+pub(crate) fn micros_of(ticks: u64) -> u64 {
     ((u128::from(ticks) * u128::from(MICROS_PER_TICK.load(Ordering::Relaxed))) >> 32) as u64
 }
 

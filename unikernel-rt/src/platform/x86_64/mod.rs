@@ -31,7 +31,7 @@ mod unprotected;
 mod virtio;
 mod watchdog;
 
-pub(crate) use clock::{boot_unix_time, now_micros};
+pub(crate) use clock::{boot_unix_time, micros_of, now_micros, ticks};
 pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use heap::{heap_free, heap_stats};
