@@ -30,7 +30,7 @@ enum Command {
     /// Looks at the key-value store on an image.
     #[command(subcommand)]
     Kv(kv::KvCommand),
-    /// Decodes a saved console log: `cargo unikernel symbolize ELF < saved.log`.
+    /// Decodes a saved console log.
     Symbolize(console::Arguments),
     /// Checks that everything an app needs is installed, and names the fix for what is not.
     Doctor,

@@ -3,11 +3,13 @@
 //! The bytes are UTF-8 text with log frames between ([`split`]); frames are decoded with the format strings
 //! in the ELF ([`decode`]), and the addresses of a crash report become functions and lines ([`report`]).
 
+mod builds;
 pub mod decode;
 pub mod report;
 pub mod split;
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
@@ -22,24 +24,35 @@ use split::{Piece, Splitter};
 /// Decodes a saved log.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The image the log comes from, exactly that build.
-    elf: PathBuf,
+    /// The image the log comes from, exactly that build; without it, the build is looked for under cargo's target folder.
+    #[arg(long)]
+    elf: Option<PathBuf>,
+    /// The log as the machine wrote it; `-` reads it from stdin.
+    log: PathBuf,
 }
 
-/// Reads the log from stdin and writes it readable to stdout.
+/// Reads the log and writes it readable to stdout.
 pub fn symbolize(arguments: Arguments) -> Result<u8> {
-    let bytes = image::read(&arguments.elf)?;
-    let workspace = package::origin_of(&arguments.elf)?.workspace;
-    let mut console = Console::new(&arguments.elf, &bytes, workspace.as_deref(), io::stdout().lock());
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        match io::stdin().read(&mut buffer).context("cannot read the log")? {
-            0 => break,
-            len => console.write(&buffer[..len])?,
-        }
-    }
+    let log = read(&arguments.log).with_context(|| format!("cannot read the log {}", arguments.log.display()))?;
+    let elf = match arguments.elf {
+        Some(elf) => elf,
+        None => builds::find(&log)?,
+    };
+    let bytes = image::read(&elf)?;
+    let workspace = package::origin_of(&elf)?.workspace;
+    let mut console = Console::new(&elf, &bytes, workspace.as_deref(), io::stdout().lock());
+    console.write(&log)?;
     console.finish()?;
     Ok(0)
+}
+
+fn read(log: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match log.to_str() {
+        Some("-") => io::stdin().read_to_end(&mut bytes)?,
+        _ => File::open(log)?.read_to_end(&mut bytes)?,
+    };
+    Ok(bytes)
 }
 
 /// Writes readable lines to `W`.
@@ -72,7 +85,7 @@ impl<W: Write> Console<W> {
     }
 
     /// Writes what was still waiting for its end.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(&mut self) -> io::Result<()> {
         if let Some(piece) = self.splitter.finish() {
             self.piece(piece)?;
         }
@@ -80,12 +93,27 @@ impl<W: Write> Console<W> {
         self.out.flush()
     }
 
+    /// Writes the report of the last crash again, if something came after it.
+    pub fn repeat_report(&mut self) -> io::Result<()> {
+        let lines = self.reports.said_before_the_end();
+        if !lines.is_empty() {
+            writeln!(self.out, "unikernel: once more, the report of the crash:")?;
+        }
+        lines.iter().try_for_each(|line| writeln!(self.out, "{line}"))?;
+        self.out.flush()
+    }
+
+    /// How often the machine has crashed and started again.
+    pub fn restarts(&self) -> usize {
+        self.reports.restarts()
+    }
+
     fn piece(&mut self, piece: Piece) -> io::Result<()> {
         match piece {
             Piece::Text(text) => self.text(&text),
             Piece::Frame(frame) => {
                 self.end_line()?;
-                writeln!(self.out, "{}", self.decoder.line(&frame))
+                writeln!(self.out, "{}", self.reports.log_line(self.decoder.line(&frame)))
             }
         }
     }
@@ -123,7 +151,7 @@ pub fn harmless(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-fn build_id(elf: &[u8]) -> Option<String> {
+pub(crate) fn build_id(elf: &[u8]) -> Option<String> {
     use object::Object;
     let file = object::File::parse(elf).ok()?;
     let id = file.build_id().ok()??;

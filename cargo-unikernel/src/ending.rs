@@ -48,6 +48,11 @@ impl Ending {
         }
     }
 
+    /// The guest ended with the report of a crash.
+    pub fn is_crash(self) -> bool {
+        matches!(self, Ending::Guest(101..=103))
+    }
+
     /// Nothing needs to be said about it.
     pub fn is_silent(self) -> bool {
         matches!(self, Ending::Guest(0) | Ending::Unheard)

@@ -53,8 +53,14 @@ impl Vm<'_> {
         let cpu = if accel == Accel::Kvm { "host" } else { "max" };
         line.words(&format!("-M {} -accel {accel} -cpu {cpu}", self.settings.machine));
         line.words(&format!("-m {} -smp 1", self.settings.memory));
-        // Only the devices named below, and no reboot loop after a crash.
-        line.words("-nodefaults -no-user-config -display none -no-reboot -serial stdio");
+        // Only the devices named below, and a reset is the end, unless the app shall start again.
+        let reboots = self
+            .boot_arguments
+            .iter()
+            .rfind(|word| word.starts_with("on-crash="))
+            .is_some_and(|word| word.ends_with("=reboot"));
+        let reset = if reboots { "" } else { "-no-reboot " };
+        line.words(&format!("-nodefaults -no-user-config -display none {reset}-serial stdio"));
         line.words("-device isa-debug-exit,iobase=0xf4,iosize=4");
         if self.settings.machine.is_microvm() {
             // Else QEMU offers virtio-mmio devices in the legacy layout.

@@ -125,6 +125,12 @@ fn boot(
     if ending != Ending::Unheard {
         console.finish().context("cannot write the console's last line")?;
     }
+    if ending.is_crash() {
+        console.repeat_report().context("cannot write the crash report")?;
+    }
+    if console.restarts() > 0 {
+        eprintln!("unikernel: the machine crashed and started again, {} times in all", console.restarts());
+    }
     if !ending.is_silent() {
         eprintln!("unikernel: {ending}");
     }

@@ -24,6 +24,7 @@ pub fn acquired(machine: &Machine) {
     if let Err(error) = machine.finish() {
         die(error);
     }
+    platform::main_reached();
 }
 
 /// Runs `main` to its end, and with it the machine.

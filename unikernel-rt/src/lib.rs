@@ -29,6 +29,7 @@ extern crate alloc;
 
 pub mod args;
 pub mod checksum;
+pub mod crash;
 pub mod device;
 pub mod entropy;
 mod error;

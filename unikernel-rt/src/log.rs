@@ -9,9 +9,15 @@
 //!
 //! Placeholders: `{}`, `{:?}`, `{:x}`. Arguments are numbers, strings, `bool`, addresses, and through
 //! [`Display2Format`] or [`Debug2Format`] anything that implements the trait of that name.
+//!
+//! Logging never waits: a line goes to a piece of memory, from where the console gets it when it can take it. When a
+//! console is so slow that this fills, new lines are dropped, and a later line says how many. [`tail`] reads the lines
+//! beside the console.
 
 #[cfg(all(target_os = "none", not(feature = "text-log")))]
 mod frames;
+pub(crate) mod ring;
+pub mod tail;
 #[cfg(any(not(target_os = "none"), feature = "text-log"))]
 mod text;
 

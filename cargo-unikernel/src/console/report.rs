@@ -1,49 +1,128 @@
-//! Crash reports: the addresses of a backtrace get their function and line.
+//! Crash reports: the addresses of a backtrace get their function and line, and the last report is remembered.
 //!
-//! A report is plain text, written by an image that trusts nothing any more:
+//! A report is plain text, written by an image that trusts nothing any more; log lines in it are as they were:
 //! ```text
+//! unikernel: panic at src/main.rs:10:5: asked to
+//! unikernel: in task 3
+//! unikernel: build 8c3f…
 //! unikernel: backtrace
 //! unikernel:   0x0000000000104a31
+//! unikernel: the last log lines
+//! unikernel: end of the log lines
 //! unikernel: end of report
 //! ```
 
 use crate::symbols::Symbols;
 
+const HEADS: [&str; 3] = ["unikernel: panic", "unikernel: out of memory", "unikernel: hang"];
+const BUILD: &str = "unikernel: build ";
 const BACKTRACE: &str = "unikernel: backtrace";
+const LOG: &str = "unikernel: the last log lines";
+const LOG_END: &str = "unikernel: end of the log lines";
+const SURVIVED: &str = "unikernel: the machine goes on";
 const END: &str = "unikernel: end of report";
+/// What the machine says after a report, about what it does now.
+const STARTS_AGAIN: &str = "unikernel: starting again";
+const AFTER: [&str; 3] = [STARTS_AGAIN, "unikernel: not starting again", "unikernel: halted"];
 
 /// Follows the lines of a console.
 pub struct Reports {
     symbols: Symbols,
     build_id: Option<String>,
+    place: Place,
     /// Inside a backtrace: how many addresses came before.
     depth: Option<usize>,
     /// The report is about a CPU exception, so the first address is the faulting instruction itself.
     is_fault: bool,
+    last: Vec<String>,
+    restarts: usize,
+}
+
+/// Where in a report the last line was.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Outside,
+    /// The last report was of a crash, and no other line came after it.
+    After,
+    Report,
+    Log,
 }
 
 impl Reports {
     /// For the image with these symbols; `build_id` in hex, where the ELF has one.
     pub fn new(symbols: Symbols, build_id: Option<String>) -> Reports {
-        Reports { symbols, build_id, depth: None, is_fault: false }
+        let place = Place::Outside;
+        Reports { symbols, build_id, place, depth: None, is_fault: false, last: Vec::new(), restarts: 0 }
     }
 
-    /// The lines to show for this line.
+    /// The lines to show for this line of text.
     pub fn annotate(&mut self, line: &str) -> Vec<String> {
+        self.follow(line);
         let mut lines = vec![line.to_owned()];
-        if line == BACKTRACE {
+        if self.place == Place::Log && line != LOG {
+            lines = vec![format!("unikernel:   | {line}")];
+        } else if line == BACKTRACE {
             self.depth = Some(0);
-        } else if line == END {
-            (self.depth, self.is_fault) = (None, false);
-        } else if line.starts_with("unikernel: ") && line.contains(" (vector ") {
-            self.is_fault = true;
         } else if let Some((depth, address)) = self.depth.zip(address(line)) {
             lines = self.frames(depth, address);
             self.depth = Some(depth + 1);
-        } else if let Some(id) = line.split_once(", build ").filter(|_| line.starts_with("unikernel: ")) {
-            lines.extend(self.foreign(id.1));
+        } else if let Some(id) = line.strip_prefix(BUILD) {
+            lines.extend(self.foreign(id));
         }
+        self.remember(&lines);
         lines
+    }
+
+    /// The line to show for a decoded log line.
+    pub fn log_line(&mut self, line: String) -> String {
+        self.follow("");
+        let line = if self.place == Place::Log { format!("unikernel:   | {line}") } else { line };
+        self.remember(std::slice::from_ref(&line));
+        line
+    }
+
+    /// The report of the last crash, if something else was said after it.
+    pub fn said_before_the_end(&self) -> &[String] {
+        if self.place == Place::Outside { &self.last } else { &[] }
+    }
+
+    /// How often the machine has crashed and started again.
+    pub fn restarts(&self) -> usize {
+        self.restarts
+    }
+
+    fn follow(&mut self, line: &str) {
+        let is_fault = line.starts_with("unikernel: ") && line.contains(" (vector ");
+        // In a hang, too, the first address is that of an instruction.
+        let is_fault = is_fault || line.starts_with(HEADS[2]);
+        let is_head = is_fault || HEADS.iter().any(|head| line.starts_with(head));
+        self.restarts += usize::from(line.starts_with(STARTS_AGAIN));
+        self.place = match (self.place, line) {
+            (Place::Log, LOG_END) => Place::Report,
+            (Place::Log, _) => Place::Log,
+            (Place::Report, LOG) => Place::Log,
+            (Place::Report, END) => Place::After,
+            (Place::Outside | Place::After, _) if is_head => {
+                (self.is_fault, self.depth) = (is_fault, None);
+                self.last.clear();
+                Place::Report
+            }
+            (Place::After, line) if !AFTER.iter().any(|after| line.starts_with(after)) => Place::Outside,
+            (place, SURVIVED) => {
+                self.last.clear();
+                place
+            }
+            (place, _) => place,
+        };
+        if matches!(self.place, Place::Log | Place::After) || line == END {
+            self.depth = None;
+        }
+    }
+
+    fn remember(&mut self, lines: &[String]) {
+        if self.place != Place::Outside {
+            self.last.extend_from_slice(lines);
+        }
     }
 
     fn frames(&self, depth: usize, address: u64) -> Vec<String> {
@@ -62,7 +141,7 @@ impl Reports {
     }
 
     fn foreign(&self, reported: &str) -> Option<String> {
-        let reported = reported.split([',', ' ']).next().unwrap_or_default();
+        let reported = reported.trim();
         let own = self.build_id.as_deref()?;
         let same = !reported.is_empty() && (own.starts_with(reported) || reported.starts_with(own));
         (!same).then(|| format!("unikernel: the ELF given is build {own}: names and lines below may be wrong"))
@@ -132,9 +211,30 @@ mod tests {
         assert_eq!(shown, [BACKTRACE, "unikernel:   0: 0x8 (not in this image)", END, &line]);
     }
 
+    /// What is said after this, and what is repeated at the end.
+    fn check(after: &str, repeated: usize) {
+        let mut reports = Reports::new(Symbols::new(Path::new("/nonexistent"), &[], None), None);
+        let lines = ["up", "unikernel: panic at x.rs:1:1: no", LOG, "unikernel: looks like one", LOG_END, END];
+        let shown: Vec<_> = lines.iter().flat_map(|line| reports.annotate(line)).collect();
+        assert_eq!(shown[3], "unikernel:   | unikernel: looks like one");
+        after.lines().for_each(|line| drop(reports.annotate(line)));
+        assert_eq!(reports.said_before_the_end().len(), repeated, "{after}");
+    }
+
+    #[test]
+    fn a_report_that_is_not_last_is_repeated() {
+        check("", 0);
+        check("unikernel: halted, as on-crash=halt says", 0);
+        check("bye", 5);
+        check("unikernel: starting again, as on-crash=reboot says\nup", 6);
+        check("up\nunikernel: panic: again\nunikernel: end of report", 0);
+        // Of a supervised task nothing needs to be said again.
+        check(&format!("up\nunikernel: panic: alone\n{SURVIVED}\n{END}\nup"), 0);
+    }
+
     #[test]
     fn another_build_is_pointed_out() {
-        let line = "unikernel: task 3, build 0123456789abcdef".to_owned();
+        let line = "unikernel: build 0123456789abcdef".to_owned();
         assert_eq!(annotate(Some("0123456789abcdef"), std::slice::from_ref(&line)).len(), 1);
         let shown = annotate(Some("ffff"), &[line]);
         assert_eq!(shown[1], "unikernel: the ELF given is build ffff: names and lines below may be wrong");

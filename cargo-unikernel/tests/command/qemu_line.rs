@@ -50,6 +50,14 @@ fn ports_capture_and_boot_arguments() {
     );
 }
 
+#[test]
+fn a_machine_that_shall_start_again_may_reset() {
+    let line = "-M pc -accel tcg -cpu max -m 64M -smp 1 MACHINE -device virtio-rng-pci -kernel app -append";
+    check("--machine pc --net none on-crash=halt", &format!("{line} on-crash=halt"));
+    let line = line.replace("MACHINE", &MACHINE.replace("-no-reboot ", ""));
+    check("--machine pc --net none on-crash=reboot", &format!("{line} on-crash=reboot"));
+}
+
 const PC_WITHOUT_NET: &str = "-M pc -accel tcg -cpu max -m 64M -smp 1 MACHINE -device virtio-rng-pci -kernel";
 
 #[test]

@@ -11,7 +11,7 @@ use core::{array, hint::black_box, iter};
 use unikernel_http::{Body, Bytes, Path, Router, State, get, post, serve};
 use unikernel_net::Stack;
 use unikernel_rt::{
-    Acquire, Machine, Modules,
+    Acquire, Machine, Modules, args, crash,
     fiber::{Fiber, Suspend},
     log::warn,
 };
@@ -27,6 +27,9 @@ async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_
         .route("/stats", get(stats))
         .route("/log", get(async || warn!("asked to log the number {}", 7)))
         .route("/panic", get(panics))
+        .route("/panic-alone", get(panics_alone))
+        .route("/crashes", get(crashes))
+        .route("/log/{count}", get(logs))
         .route("/overflow", get(async || format!("{}", deeper(0))))
         .route("/overflow-on-fiber", get(overflows_on_fiber))
         .route("/panic-on-fiber", get(panics_on_fiber))
@@ -53,6 +56,7 @@ struct Ports(String);
 impl Acquire for Ports {
     /// Looks and leaves them where they are.
     async fn acquire(machine: &mut Machine) -> unikernel_rt::Result<Ports> {
+        assert!(!args::take_flag("crash-early")?, "asked to panic before main");
         let ports: Vec<_> = iter::from_fn(|| machine.take_net().ok()).collect();
         let macs: Vec<_> = ports.iter().map(|port| format!("{:02x?}", port.mac())).collect();
         ports.into_iter().for_each(|port| machine.add_net(port));
@@ -78,6 +82,22 @@ async fn module(State(site): State<Shared>, Path(name): Path<String>) -> Option<
 
 async fn panics() -> String {
     panic!("asked to panic")
+}
+
+async fn panics_alone() -> String {
+    let task = unikernel_rt::spawn_supervised(async { panic!("asked to panic alone") });
+    format!("{:?}", task.await.map(|result: Result<(), _>| result.is_err()))
+}
+
+/// Crashes since power-on, and what the last one was.
+async fn crashes() -> String {
+    let previous = crash::previous().map(|report| format!("{}: {}", report.kind, report.text));
+    format!("{} {}", crash::count(), previous.unwrap_or_default())
+}
+
+/// Logs faster than any console takes.
+async fn logs(Path(count): Path<u32>) {
+    (0..count).for_each(|number| warn!("line {} of many", number));
 }
 
 /// Uses up the stack: each call has its own array, and needs it after the inner call. The end is never reached.

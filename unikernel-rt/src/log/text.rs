@@ -2,6 +2,8 @@
 
 pub use defmt_like::{Debug2Format, Display2Format};
 
+use super::tail::Level;
+
 mod defmt_like {
     use core::fmt;
 
@@ -25,19 +27,46 @@ mod defmt_like {
 }
 
 #[doc(hidden)]
-pub fn line(level: &str, text: core::fmt::Arguments<'_>) {
+pub fn line(level: Level, text: core::fmt::Arguments<'_>) {
     let micros = crate::time::Instant::now().as_micros();
-    crate::platform::console_line(format_args!(
-        "{:>4}.{:06} {level:<5} {text}",
-        micros / 1_000_000,
-        micros % 1_000_000
-    ));
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    crate::platform::log_line(level, format_args!("{seconds:>4}.{micros:06} {:<5} {text}", name(level)));
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log {
     ($level:ident, $($argument:tt)*) => {
-        $crate::log::line(::core::stringify!($level), ::core::format_args!($($argument)*))
+        $crate::log::line($crate::__log_level!($level), ::core::format_args!($($argument)*))
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_level {
+    (error) => {
+        $crate::log::tail::Level::Error
+    };
+    (warn) => {
+        $crate::log::tail::Level::Warn
+    };
+    (info) => {
+        $crate::log::tail::Level::Info
+    };
+    (debug) => {
+        $crate::log::tail::Level::Debug
+    };
+    (trace) => {
+        $crate::log::tail::Level::Trace
     };
 }

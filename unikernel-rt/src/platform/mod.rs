@@ -14,11 +14,13 @@ pub(crate) use x86_64::*;
 
 use crate::{
     args::BootArgs,
+    crash::Section,
     device::{BufferPool, FramePool},
     entropy::Generator,
     executor::Executor,
     time::{TimerQueue, WallClock},
 };
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 /// Everything that one core has for itself: nothing in it is shared, so nothing in it is locked.
@@ -30,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) args: RefCell<BootArgs>,
     pub(crate) frames: RefCell<FramePool>,
     pub(crate) buffers: RefCell<BufferPool>,
+    /// What crash reports say besides.
+    pub(crate) sections: RefCell<Vec<Section>>,
 }
 
 impl Core {
@@ -42,6 +46,7 @@ impl Core {
             args: RefCell::new(args),
             frames: RefCell::default(),
             buffers: RefCell::default(),
+            sections: RefCell::default(),
         }
     }
 }

@@ -10,7 +10,14 @@ pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use launch::launch;
 
 use super::Core;
-use crate::{args::BootArgs, heap::HeapStats, task::JoinHandle, time::Instant};
+use crate::{
+    args::BootArgs,
+    crash::Report,
+    heap::HeapStats,
+    log::ring::{Kind, Level, Ring},
+    task::JoinHandle,
+    time::Instant,
+};
 use core::{
     cell::{Cell, RefCell},
     future::Future,
@@ -26,10 +33,14 @@ const BOOT_UNIX_TIME: Duration = Duration::from_secs(1_767_225_600);
 /// Tests see the same "random" bytes in every run.
 const SEED: [u8; 32] = *b"the same seed for every test run";
 
+/// Tests log little.
+const LOG_LEN: usize = 16 * 1024;
+
 thread_local! {
     static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
     static NOW_MICROS: Cell<u64> = const { Cell::new(0) };
     static HEAP_FREE: Cell<usize> = const { Cell::new(usize::MAX) };
+    static LOG: RefCell<Ring<LOG_LEN>> = const { RefCell::new(Ring::new()) };
 }
 
 /// Calls `f` with this thread's core; a thread that runs no machine gets one, so that values that belong to one
@@ -97,6 +108,17 @@ pub(crate) fn exit(code: u8) -> ! {
     std::process::exit(code.into())
 }
 
+pub(crate) fn main_reached() {}
+
+/// Tests follow no crash.
+pub(crate) fn previous_crash() -> Option<&'static Report> {
+    None
+}
+
+pub(crate) fn crash_count() -> u64 {
+    0
+}
+
 /// Calls `f`. False when it panicked.
 pub(crate) fn catch_panic(f: &mut dyn FnMut()) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_ok()
@@ -105,6 +127,25 @@ pub(crate) fn catch_panic(f: &mut dyn FnMut()) -> bool {
 /// Writes a line that must be seen, whatever the log level.
 pub(crate) fn console_line(text: core::fmt::Arguments<'_>) {
     std::eprintln!("{text}");
+}
+
+/// Calls `f` with this thread's log.
+pub(crate) fn with_log<R>(f: impl FnOnce(&mut Ring<LOG_LEN>) -> R) -> R {
+    LOG.with_borrow_mut(f)
+}
+
+/// Writes a log line at once, and keeps it for readers.
+pub(crate) fn log_line(level: Level, text: core::fmt::Arguments<'_>) {
+    let text = std::format!("{text}\r\n");
+    std::eprint!("{}", text.replace("\r\n", "\n"));
+    with_log(|log| {
+        log.open(Kind::Text, Some(level));
+        log.write(text.as_bytes());
+        log.close();
+        // The console has had it.
+        log.give_up();
+        log.take_dropped();
+    });
 }
 
 /// Runs `future` and the tasks it spawns, from time zero, with `args` as the command line, until `future` is done.

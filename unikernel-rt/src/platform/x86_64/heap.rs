@@ -51,6 +51,11 @@ pub(super) fn pages(layout: Layout) -> Option<NonNull<u8>> {
     HEAP.allocate(layout)
 }
 
+/// For reports: `None` where the failure came from inside the heap.
+pub(super) fn stats_unless_locked() -> Option<HeapStats> {
+    HEAP.0.try_lock().map(|state| state.stats)
+}
+
 pub(crate) fn heap_stats() -> HeapStats {
     HEAP.0.lock().stats
 }

@@ -1,7 +1,8 @@
-//! defmt's way to the console. A frame stands between two bytes that never occur in UTF-8, so a reader finds
+//! defmt's way to the log. A frame stands between two bytes that never occur in UTF-8, so a reader of the console finds
 //! frames among plain text, and finds its way again after a damaged one.
 
-use super::serial;
+use super::with_log;
+use crate::log::ring::Kind;
 use core::cell::UnsafeCell;
 
 const FRAME_START: u8 = 0xc0;
@@ -22,17 +23,25 @@ static ENCODER: Encoder = Encoder(UnsafeCell::new(defmt::Encoder::new()));
 fn write_escaped(bytes: &[u8]) {
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| matches!(*byte, FRAME_START | FRAME_END | ESCAPE)) {
-        serial::write(&rest[..at]);
-        serial::write(&[ESCAPE, rest[at] ^ ESCAPE_FLIP]);
+        write(&rest[..at]);
+        write(&[ESCAPE, rest[at] ^ ESCAPE_FLIP]);
         rest = &rest[at + 1..];
     }
-    serial::write(rest);
+    write(rest);
 }
 
-// SAFETY: as for `Encoder`: one core, no logging in interrupt handlers, and a panic in between ends the machine.
+fn write(bytes: &[u8]) {
+    with_log(|log| log.write(bytes));
+}
+
+// SAFETY: as for `Encoder`: one core, no logging in interrupt handlers. A value that logs while it is formatted begins a
+// line inside a line, which the log drops; a panic in between discards the line.
 unsafe impl defmt::Logger for Logger {
     fn acquire() {
-        serial::write(&[FRAME_START]);
+        with_log(|log| {
+            log.open(Kind::Frame, None);
+            log.write(&[FRAME_START]);
+        });
         // SAFETY: nobody else holds the encoder, see above.
         unsafe { (*ENCODER.0.get()).start_frame(write_escaped) }
     }
@@ -42,7 +51,10 @@ unsafe impl defmt::Logger for Logger {
     unsafe fn release() {
         // SAFETY: nobody else holds the encoder, see above.
         unsafe { (*ENCODER.0.get()).end_frame(write_escaped) }
-        serial::write(&[FRAME_END]);
+        with_log(|log| {
+            log.write(&[FRAME_END]);
+            log.close();
+        });
     }
 
     unsafe fn write(bytes: &[u8]) {

@@ -122,7 +122,6 @@ pub(super) fn heap_start(info: &StartInfo) -> u64 {
 }
 
 /// RAM that no reset changes, for what the next start is to know. Its contents may be anything.
-#[allow(dead_code)]
 pub(super) fn kept() -> NonNull<[u8]> {
     let start = direct(image_physical().end) as *mut u8;
     let bytes = NonNull::new(start).expect("the direct map is not at 0");

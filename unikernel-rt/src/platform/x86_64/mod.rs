@@ -8,12 +8,14 @@ mod apic;
 mod boot;
 mod clock;
 mod cpu;
+mod crash;
 mod crc32c;
 mod critical;
 mod early;
 mod fiber;
 mod heap;
 mod interrupts;
+mod log_ring;
 mod logger;
 mod memory;
 #[cfg(feature = "selftest")]
@@ -32,9 +34,13 @@ mod virtio;
 mod watchdog;
 
 pub(crate) use clock::{boot_unix_time, micros_of, now_micros, ticks};
+pub(crate) use crash::{crash_count, main_reached, previous_crash};
 pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use heap::{heap_free, heap_stats};
+#[cfg(feature = "text-log")]
+pub(crate) use log_ring::log_line;
+pub(crate) use log_ring::with_log;
 pub(crate) use power::exit;
 pub(crate) use protection::protections;
 pub(crate) use recover::catch_panic;
@@ -122,6 +128,7 @@ unsafe extern "C" fn start() -> ! {
     // SAFETY: called once, before anything uses the core. Nothing draws random numbers before the real seed follows.
     unsafe { *CORE.0.get() = Some(Core::new([0; 32], args)) };
     CORE_READY.store(true, Ordering::Relaxed);
+    crash::init().unwrap_or_else(|error| entry::die(error));
     let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
     with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed));
     watchdog::init().unwrap_or_else(|error| entry::die(error));
@@ -154,8 +161,10 @@ fn run() -> ! {
             if next.is_some_and(|next| next <= Instant::now()) {
                 core.timers.borrow_mut().expire(Instant::now());
             }
-            if core.executor.run_ready() == 0 {
-                clock::wake_at(core.timers.borrow().next_deadline());
+            let idle = core.executor.run_ready() == 0;
+            let console = log_ring::drain();
+            if idle {
+                clock::wake_at(core.timers.borrow().next_deadline().into_iter().chain(console).min());
                 interrupts::halt();
             }
         }

@@ -1,7 +1,11 @@
 //! How a machine ends: with an exit code for the host where the hypervisor takes one, else powered off.
 
-use super::{interrupts, memory, port};
-use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use super::{interrupts, log_ring, memory, port};
+use core::{
+    arch::asm,
+    ptr::null_mut,
+    sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering},
+};
 
 /// QEMU's `isa-debug-exit,iobase=0xf4,iosize=4`: the process ends with status `code * 2 + 1`.
 const DEBUG_EXIT: u16 = 0xf4;
@@ -10,8 +14,12 @@ const DEBUG_EXIT: u16 = 0xf4;
 static CONTROL_PORT: AtomicU16 = AtomicU16::new(0);
 /// The sleep control register of machines without one.
 static SLEEP_CONTROL: AtomicU64 = AtomicU64::new(0);
+/// The reset register, as a port or in memory, where there is one, and what to write there.
+static RESET_PORT: AtomicU16 = AtomicU16::new(0);
+static RESET_REGISTER: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+static RESET_VALUE: AtomicU8 = AtomicU8::new(0);
 
-/// Remembers from the FADT how to power off (ACPI 6.5, 5.2.9).
+/// Remembers from the FADT how to power off and how to reset (ACPI 6.5, 5.2.9).
 pub(super) fn learn(fadt: &[u8]) {
     let field = |at: usize, len: usize| {
         let bytes = fadt.get(at..at + len).unwrap_or_default();
@@ -22,9 +30,21 @@ pub(super) fn learn(fadt: &[u8]) {
     if field(244, 1) == 0 {
         SLEEP_CONTROL.store(field(248, 8), Ordering::Relaxed);
     }
+    const RESET_IS_SUPPORTED: u64 = 1 << 10;
+    if field(112, 4) & RESET_IS_SUPPORTED != 0 {
+        RESET_VALUE.store(field(128, 1) as u8, Ordering::Relaxed);
+        match (field(116, 1), field(120, 8)) {
+            (_, 0) => {}
+            // Mapped now: a machine that has crashed may have no memory for page tables.
+            (0, address) => RESET_REGISTER.store(memory::map_device(address..address + 1), Ordering::Relaxed),
+            (1, port) => RESET_PORT.store(port as u16, Ordering::Relaxed),
+            _ => {}
+        }
+    }
 }
 
 pub(crate) fn exit(code: u8) -> ! {
+    log_ring::flush();
     // SAFETY: none of these ports and registers touches memory; the machine ends at the first that exists.
     unsafe {
         port::write(DEBUG_EXIT, u32::from(code));
@@ -54,5 +74,37 @@ unsafe fn power_off() {
         let register = memory::map_device(sleep..sleep + 1);
         // SAFETY: the register the FADT names, just mapped.
         unsafe { register.write_volatile(SLEEP_CONTROL_OFF) };
+    }
+}
+
+/// Resets the machine, by the ways that machines have: the next one is tried where one is not there.
+pub(super) fn reboot() -> ! {
+    log_ring::flush();
+    let value = RESET_VALUE.load(Ordering::Relaxed);
+    let (port, register) = (RESET_PORT.load(Ordering::Relaxed), RESET_REGISTER.load(Ordering::Relaxed));
+    if port != 0 {
+        // SAFETY: the port the FADT names; the machine ends here.
+        unsafe { port::write(port, value) };
+    }
+    if !register.is_null() {
+        // SAFETY: the register the FADT names, which `learn` mapped.
+        unsafe { register.write_volatile(value) };
+    }
+    // SAFETY: the keyboard controller and the reset control port of PC chipsets; the machine ends here.
+    unsafe {
+        port::write(0x64, 0xfe_u8);
+        port::write(0xcf9, 0x06_u8);
+    }
+    // SAFETY: without an interrupt table the first exception resets the CPU.
+    unsafe {
+        asm!("lidt [{table}]", "int3", "ud2", table = in(reg) &[0_u64; 2], options(noreturn));
+    }
+}
+
+/// Stays as it is, for a debugger.
+pub(super) fn halt() -> ! {
+    loop {
+        // SAFETY: nothing goes on, and no interrupt changes anything.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
     }
 }

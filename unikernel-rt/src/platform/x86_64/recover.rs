@@ -37,9 +37,14 @@ pub(crate) fn catch_panic(mut f: &mut dyn FnMut()) -> bool {
     panicked == 0
 }
 
+/// Whether there is a call to go back to.
+pub(super) fn is_running() -> bool {
+    RUNNING.load(Ordering::Relaxed)
+}
+
 /// Goes back to the running `catch_panic`, if there is one; it then returns false.
 pub(super) fn resume() {
-    if RUNNING.load(Ordering::Relaxed) {
+    if is_running() {
         // SAFETY: `SLOT` holds the registers of a call whose frame is still on the stack, below which everything is
         // given up.
         unsafe { go_back(SLOT.0.get()) }

@@ -1,79 +1,136 @@
 //! The last words of a machine: what happened, where, and how it came there.
 //!
 //! Written as plain text, so that it can be read without the ELF; the runner adds function names and lines to the
-//! addresses. No memory contents are printed.
+//! addresses. No memory contents are printed. Addresses are those of the ELF file, which tell nothing about this boot; only
+//! a fault, which ends the boot, shows its registers.
 
-use super::{fiber, heap_stats, interrupts::FaultFrame, memory, power, recover, serial, serial::console_line};
+mod backtrace;
+mod out;
+mod steps;
+
+use super::{crash, fiber, interrupts::FaultFrame, log_ring, memory, power, recover, with_log};
+use crate::crash::Kind;
+use backtrace::Origin;
 use core::{
     arch::asm,
-    fmt::Write,
+    cell::UnsafeCell,
+    fmt::{self, Write},
     panic::PanicInfo,
-    sync::atomic::{AtomicBool, Ordering},
 };
+use out::{Out, line};
 use x86_64::registers::control::Cr2;
 
-/// Exit codes; README, "Exit codes".
-const EXIT_PANIC: u8 = 101;
-const EXIT_FAULT: u8 = 102;
-const EXIT_OUT_OF_MEMORY: u8 = 103;
-pub(super) const EXIT_HANG: u8 = 105;
+/// A report in progress. Not on the stack: after a second failure the report goes on with its next step.
+#[derive(Clone, Copy)]
+struct Report {
+    kind: Kind,
+    origin: Origin,
+    /// The machine goes on after it.
+    is_survived: bool,
+    next_step: usize,
+    failures: usize,
+}
 
-/// Frames of a backtrace; a deeper one is a recursion, whose pattern shows by then.
-const FRAMES_MAX: usize = 64;
+impl Report {
+    fn new(kind: Kind, origin: Origin, is_survived: bool) -> Report {
+        Report { kind, origin, is_survived, next_step: 0, failures: 0 }
+    }
+}
 
-/// A second failure while one is being reported ends the machine at once.
-static REPORTING: AtomicBool = AtomicBool::new(false);
+struct Slot(UnsafeCell<Option<Report>>);
+
+// SAFETY: one core, and no interrupts while a report is written.
+unsafe impl Sync for Slot {}
+
+/// The last line, which readers of a console wait for.
+const END: &str = "unikernel: end of report";
+
+static REPORT: Slot = Slot(UnsafeCell::new(None));
+
+/// Failures during a report, after which it is given up.
+const FAILURES_MAX: usize = 2 * steps::ALL.len();
+
+fn report() -> Option<Report> {
+    // SAFETY: one core; the value is copied.
+    unsafe { *REPORT.0.get() }
+}
+
+fn set_report(report: Option<Report>) {
+    // SAFETY: one core; nobody has a reference to it.
+    unsafe { *REPORT.0.get() = report };
+}
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    begin();
-    let out_of_memory = is_out_of_memory(info);
-    let what = if out_of_memory { "out of memory" } else { "panic" };
-    let _ = write!(serial::Console, "unikernel: {what}");
-    if let Some(location) = info.location() {
-        let _ = write!(serial::Console, " at {}:{}:{}", location.file(), location.line(), location.column());
+    let kind = if is_out_of_memory(info) { Kind::OutOfMemory } else { Kind::Panic };
+    begin(kind, format_args!("{kind}{}", Place(info)), || {
+        let frame: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack)) };
+        Origin::panic(frame)
+    });
+    line(format_args!("unikernel: {kind}{}: {}", Place(info), info.message()));
+    if kind == Kind::OutOfMemory {
+        steps::memory_advice();
     }
-    console_line(format_args!(": {}", info.message()));
-    if out_of_memory {
-        let heap = heap_stats();
-        let (in_use, total) = (heap.in_use >> 10, heap.total >> 10);
-        let mib = (2 * heap.total + memory::image_physical().end as usize).div_ceil(1 << 20);
-        console_line(format_args!(
-            "unikernel: {in_use} of {total} KiB of heap are in use; start the machine with more memory: -m {mib}M"
-        ));
+    go_on()
+}
+
+/// ` at FILE:LINE:COLUMN`.
+struct Place<'a>(&'a PanicInfo<'a>);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.location().map_or(Ok(()), |place| write!(f, " at {}:{}:{}", place.file(), place.line(), place.column()))
     }
-    let frame: u64;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack)) };
-    last_words(None, frame);
-    if !out_of_memory {
-        recover::resume();
-    }
-    power::exit(if out_of_memory { EXIT_OUT_OF_MEMORY } else { EXIT_PANIC })
 }
 
 /// The standard library's allocation failure arrives as a panic with this text.
 fn is_out_of_memory(info: &PanicInfo<'_>) -> bool {
-    struct Prefix(bool, usize);
     const TEXT: &str = "memory allocation of ";
+    struct Prefix {
+        matches: bool,
+        len: usize,
+    }
     impl Write for Prefix {
-        fn write_str(&mut self, text: &str) -> core::fmt::Result {
-            let rest = &TEXT[self.1.min(TEXT.len())..];
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let rest = &TEXT[self.len.min(TEXT.len())..];
             let len = rest.len().min(text.len());
-            self.0 &= rest.as_bytes()[..len] == text.as_bytes()[..len];
-            self.1 += len;
-            Ok(())
+            self.matches &= rest.as_bytes()[..len] == text.as_bytes()[..len];
+            self.len += len;
+            // What comes after it does not matter, and formatting it could fail.
+            if self.matches && self.len < TEXT.len() { Ok(()) } else { Err(fmt::Error) }
         }
     }
-    let mut prefix = Prefix(true, 0);
+    let mut prefix = Prefix { matches: true, len: 0 };
     let _ = write!(prefix, "{}", info.message());
-    prefix.0 && prefix.1 == TEXT.len()
+    prefix.matches && prefix.len == TEXT.len()
 }
 
 /// Reports a CPU exception; called by the entry of every fault vector.
 pub(super) extern "C" fn fault(frame: &FaultFrame) -> ! {
-    begin();
-    let name = match frame.vector {
+    let address = Cr2::read_raw();
+    let is_memory = matches!(frame.vector, 8 | 14);
+    let overflow = is_memory && (memory::stack_guarded_by(address).is_some() || fiber::is_overflow(address));
+    let kind = if overflow { Kind::StackOverflow } else { Kind::Fault };
+    let name = name(frame.vector);
+    begin(kind, format_args!("{name} at {:#x}", memory::link_address(frame.rip)), || Origin::fault(frame));
+    let _ = write!(Out, "unikernel: {name} (vector {}, error {:#x})", frame.vector, frame.error_code);
+    if is_memory {
+        let _ = write!(Out, " at address {address:#x}");
+    }
+    if overflow {
+        let _ = write!(Out, ": stack overflow in {}", steps::CurrentTask);
+    } else if is_memory && address < memory::LOW_END {
+        let _ = write!(Out, ": null pointer");
+    }
+    line(format_args!(""));
+    registers(frame);
+    go_on()
+}
+
+fn name(vector: u64) -> &'static str {
+    match vector {
         0 => "divide error",
         2 => "non-maskable interrupt",
         3 => "breakpoint",
@@ -82,34 +139,12 @@ pub(super) extern "C" fn fault(frame: &FaultFrame) -> ! {
         13 => "general protection fault",
         14 => "page fault",
         _ => "CPU exception",
-    };
-    let _ = write!(serial::Console, "unikernel: {name} (vector {}, error {:#x})", frame.vector, frame.error_code);
-    if frame.vector == 14 || frame.vector == 8 {
-        let address = Cr2::read_raw();
-        let _ = write!(serial::Console, " at address {address:#x}");
-        if memory::stack_guarded_by(address).is_some() || fiber::is_overflow(address) {
-            let _ = write!(serial::Console, ": stack overflow");
-        } else if address < 0x1_0000 {
-            let _ = write!(serial::Console, ": null pointer");
-        }
     }
-    console_line(format_args!(""));
-    registers(frame);
-    last_words(Some(frame.rip), frame.rbp);
-    power::exit(EXIT_FAULT)
 }
 
-/// Reports a task that runs and does not wait; called by the interrupt that found it so.
-pub(super) fn hang(frame: &FaultFrame, millis: u64, is_end: bool) {
-    begin();
-    console_line(format_args!("unikernel: hang: a task has been running for {millis} ms without waiting"));
-    if is_end {
-        registers(frame);
-    }
-    last_words(Some(frame.rip), frame.rbp);
-}
-
+/// These are addresses of this boot, which is over.
 fn registers(frame: &FaultFrame) {
+    line(format_args!("unikernel:   image at {:#x}", memory::image().start));
     let rows = [
         [("rip", frame.rip), ("rsp", frame.rsp), ("rbp", frame.rbp), ("flags", frame.rflags)],
         [("rax", frame.rax), ("rbx", frame.rbx), ("rcx", frame.rcx), ("rdx", frame.rdx)],
@@ -118,52 +153,84 @@ fn registers(frame: &FaultFrame) {
         [("r14", frame.r14), ("r15", frame.r15), ("cs", frame.cs), ("ss", frame.ss)],
     ];
     for row in rows {
-        let _ = write!(serial::Console, "unikernel:  ");
+        let _ = write!(Out, "unikernel:  ");
         for (name, value) in row {
-            let _ = write!(serial::Console, " {name} {value:#018x}");
+            let _ = write!(Out, " {name} {value:#018x}");
         }
-        console_line(format_args!(""));
+        line(format_args!(""));
     }
 }
 
-fn begin() {
-    if REPORTING.swap(true, Ordering::Relaxed) {
-        console_line(format_args!("unikernel: a second failure during the report"));
-        power::exit(EXIT_FAULT);
+/// Reports a task that runs and does not wait; called by the interrupt that found it so, which returns to it.
+pub(super) fn hang(frame: &FaultFrame, millis: u64) {
+    // A report on a slow console is no hang.
+    if report().is_none() {
+        begin_hang(frame, millis, true);
+        take_steps();
+        line(format_args!("{END}"));
+        set_report(None);
     }
-    // Ends a log frame that was being written.
-    serial::write(&[0xc1, b'\r', b'\n']);
 }
 
-fn last_words(first: Option<u64>, frame: u64) {
-    match super::current_task() {
-        Some(task) => console_line(format_args!("unikernel: in task {task}")),
-        None => console_line(format_args!("unikernel: outside of any task")),
+/// The same, and the last that this machine does.
+pub(super) fn hang_for_ever(frame: &FaultFrame, millis: u64) {
+    if report().is_none() {
+        begin_hang(frame, millis, false);
+        registers(frame);
+        go_on()
     }
-    console_line(format_args!("unikernel: backtrace"));
-    if let Some(address) = first {
-        console_line(format_args!("unikernel:   {:#018x}", memory::link_address(address)));
-    }
-    backtrace(frame);
-    console_line(format_args!("unikernel: end of report"));
-    REPORTING.store(false, Ordering::Relaxed);
 }
 
-/// Follows the frame pointers: each frame holds the caller's frame and the return address. On a fiber they end where it
-/// was started.
-fn backtrace(mut frame: u64) {
-    let stack = fiber::current_stack().unwrap_or(memory::stack(memory::Stack::Main));
-    for _ in 0..FRAMES_MAX {
-        // A frame outside the stack is where the chain ends or was damaged: reading it could fault.
-        if !frame.is_multiple_of(8) || !(stack.start..stack.end - 16).contains(&frame) {
-            return;
-        }
-        // SAFETY: two aligned words within the image's stack section or a fiber's stack, both of which are mapped.
-        let [caller, address] = unsafe { *(frame as *const [u64; 2]) };
-        if !memory::text().contains(&address) {
-            return;
-        }
-        console_line(format_args!("unikernel:   {:#018x}", memory::link_address(address)));
-        frame = caller;
+fn begin_hang(frame: &FaultFrame, millis: u64, is_survived: bool) {
+    begin_with(Report::new(Kind::Hang, Origin::fault(frame), is_survived));
+    line(format_args!("unikernel: hang: a task has been running for {millis} ms without waiting"));
+}
+
+/// Begins a report. When this is a second failure, during a report, it goes on with that one and does not return.
+fn begin(kind: Kind, what: fmt::Arguments<'_>, origin: impl FnOnce() -> Origin) {
+    let Some(mut report) = report() else {
+        let is_survived = kind == Kind::Panic && recover::is_running();
+        with_log(|log| log.discard());
+        return begin_with(Report::new(kind, origin(), is_survived));
+    };
+    report.failures += 1;
+    report.is_survived = false;
+    set_report(Some(report));
+    if report.failures > FAILURES_MAX {
+        power::exit(crash::exit_code(report.kind));
     }
+    line(format_args!("unikernel: a second failure during the report: {what}"));
+    go_on()
+}
+
+fn begin_with(report: Report) {
+    set_report(Some(report));
+    crash::begin(!report.is_survived);
+    // A hang may be found in the middle of logging.
+    if !log_ring::is_busy() {
+        log_ring::flush();
+    }
+}
+
+/// Takes the steps that are left.
+fn take_steps() {
+    while let Some(mut report) = report()
+        && let Some(step) = steps::ALL.get(report.next_step)
+    {
+        report.next_step += 1;
+        set_report(Some(report));
+        step(&report);
+    }
+}
+
+/// Takes the steps that are left, and ends the machine or the task.
+fn go_on() -> ! {
+    take_steps();
+    line(format_args!("{END}"));
+    let Some(report) = report() else { unreachable!("it has begun") };
+    if report.is_survived {
+        set_report(None);
+        recover::resume();
+    }
+    crash::end(report.kind)
 }

@@ -6,7 +6,7 @@
 use super::{
     clock,
     interrupts::FaultFrame,
-    power, report,
+    report,
     unprotected::{Protection, is_off},
 };
 use crate::{Error, Result, args};
@@ -93,10 +93,9 @@ pub(super) extern "C" fn tick(frame: &FaultFrame) {
     clock::set_timer(period_micros);
     let millis = u64::from(seen) * period_micros / 1000;
     if u64::from(seen) == LOOKS {
-        report::hang(frame, millis, false);
+        report::hang(frame, millis);
     }
     if u64::from(seen) >= LOOKS * CRASH_AFTER && CRASHES.load(Ordering::Relaxed) {
-        report::hang(frame, millis, true);
-        power::exit(report::EXIT_HANG);
+        report::hang_for_ever(frame, millis);
     }
 }

@@ -1,0 +1,406 @@
+//! The newest log lines, each of them whole, in a fixed piece of memory.
+//!
+//! Who logs appends a line and goes on; the console is sent what it has not had yet when it can take it. What was sent
+//! stays until its room is needed. A line for which there is no room is dropped and counted: what the console has not
+//! had is never overwritten.
+//!
+//! Positions count all bytes ever written; the byte at a position is `bytes[position % LEN]`. A line is four bytes (its
+//! length, low byte first; its kind; its level) and then what the console gets.
+
+/// `uk-log-1`, low byte first.
+const MAGIC: u64 = u64::from_le_bytes(*b"uk-log-1");
+
+const HEADER_LEN: u64 = 4;
+
+/// What a line is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A defmt frame as it is on the console, between 0xC0 and 0xC1. Its level is in the ELF.
+    Frame = 1,
+    /// Text that ends with `\r\n`.
+    Text = 2,
+}
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Level {
+    Error = 1,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The fields before `bytes` are what a debugger reads: see `cargo-unikernel`'s book page on crashes.
+#[repr(C)]
+pub(crate) struct Ring<const LEN: usize> {
+    /// [`MAGIC`] from the first line on.
+    magic: u64,
+    /// Where the oldest line begins, and its number; lines are counted from 0.
+    start: u64,
+    first_line: u64,
+    /// Where the newest line ends, and the number of the next.
+    end: u64,
+    next_line: u64,
+    /// The first line that the console has not had whole, and how many of its bytes it has had.
+    unsent: u64,
+    unsent_from: u64,
+    /// Lines for which there was no room, and how many of these have been told of.
+    dropped: u64,
+    dropped_told: u64,
+    /// The end of the line that is being written.
+    open: u64,
+    /// Lines that have begun and not ended: one that begins inside another is dropped.
+    depth: u32,
+    kind: u8,
+    level: u8,
+    /// There is no room for the line that is being written.
+    too_long: bool,
+    bytes: [u8; LEN],
+}
+
+/// A place between two lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    position: u64,
+    line: u64,
+    /// Lines that were gone before they were read.
+    pub(crate) lost: u64,
+}
+
+/// A line, in two parts where it lies across the end of the memory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line<'a> {
+    pub(crate) kind: Kind,
+    /// `None` where only the ELF has it.
+    pub(crate) level: Option<Level>,
+    pub(crate) parts: [&'a [u8]; 2],
+}
+
+impl Line<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.parts[0].len() + self.parts[1].len()
+    }
+}
+
+impl<const LEN: usize> Ring<LEN> {
+    /// All zero, so that it takes no room in the image.
+    pub(crate) const fn new() -> Ring<LEN> {
+        assert!(LEN.is_power_of_two() && LEN <= 1 << 16, "positions are masked, and lengths have 16 bits");
+        Ring {
+            magic: 0,
+            start: 0,
+            first_line: 0,
+            end: 0,
+            next_line: 0,
+            unsent: 0,
+            unsent_from: 0,
+            dropped: 0,
+            dropped_told: 0,
+            open: 0,
+            depth: 0,
+            kind: 0,
+            level: 0,
+            too_long: false,
+            bytes: [0; LEN],
+        }
+    }
+
+    /// Begins a line.
+    pub(crate) fn open(&mut self, kind: Kind, level: Option<Level>) {
+        self.depth += 1;
+        if self.depth > 1 {
+            self.dropped += 1;
+            return;
+        }
+        self.magic = MAGIC;
+        (self.kind, self.level) = (kind as u8, level.map_or(0, |level| level as u8));
+        self.too_long = false;
+        self.open = self.end;
+        self.append(&[0; HEADER_LEN as usize]);
+    }
+
+    /// Goes on with the line that was begun last.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        if self.depth == 1 {
+            self.append(bytes);
+        }
+    }
+
+    /// Ends the line that was begun last.
+    pub(crate) fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth > 0 {
+            return;
+        }
+        if self.too_long {
+            self.dropped += 1;
+            return;
+        }
+        let [low, high] = ((self.open - self.end - HEADER_LEN) as u16).to_le_bytes();
+        for (position, byte) in (self.end..).zip([low, high, self.kind, self.level]) {
+            self.bytes[position as usize % LEN] = byte;
+        }
+        self.end = self.open;
+        self.next_line += 1;
+    }
+
+    /// Drops the line that is being written, if there is one: whoever wrote it will not go on.
+    pub(crate) fn discard(&mut self) {
+        if self.depth > 0 {
+            self.depth = 0;
+            self.dropped += 1;
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let end = self.open + bytes.len() as u64;
+        while end - self.start > LEN as u64 && !self.too_long {
+            self.forget_oldest();
+        }
+        if self.too_long {
+            return;
+        }
+        let from = self.open as usize % LEN;
+        let (first, rest) = bytes.split_at(bytes.len().min(LEN - from));
+        self.bytes[from..from + first.len()].copy_from_slice(first);
+        self.bytes[..rest.len()].copy_from_slice(rest);
+        self.open = end;
+    }
+
+    #[cold]
+    fn forget_oldest(&mut self) {
+        if self.start == self.unsent {
+            self.too_long = true;
+            return;
+        }
+        self.start += HEADER_LEN + self.len_at(self.start);
+        self.first_line += 1;
+    }
+
+    fn byte(&self, position: u64) -> u8 {
+        self.bytes[position as usize % LEN]
+    }
+
+    fn len_at(&self, position: u64) -> u64 {
+        u16::from_le_bytes([self.byte(position), self.byte(position + 1)]).into()
+    }
+
+    /// Whether the console has had all.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.unsent == self.end
+    }
+
+    /// What the console gets next: a piece of a line, empty when it has had all.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        if self.is_sent() {
+            return &[];
+        }
+        let from = (self.unsent + HEADER_LEN + self.unsent_from) as usize % LEN;
+        let len = self.len_at(self.unsent).saturating_sub(self.unsent_from) as usize;
+        &self.bytes[from..LEN.min(from + len)]
+    }
+
+    /// The console has had the first `len` bytes of [`unsent`](Self::unsent).
+    pub(crate) fn mark_sent(&mut self, len: usize) {
+        self.unsent_from += len as u64;
+        let line_len = self.len_at(self.unsent);
+        if self.unsent_from >= line_len {
+            self.unsent += HEADER_LEN + line_len;
+            self.unsent_from = 0;
+        }
+    }
+
+    /// The console takes nothing any more: what it has not had is dropped. True when that is the rest of a line.
+    pub(crate) fn give_up(&mut self) -> bool {
+        let inside = self.unsent_from > 0;
+        while !self.is_sent() {
+            self.unsent += HEADER_LEN + self.len_at(self.unsent);
+            self.dropped += 1;
+        }
+        self.unsent_from = 0;
+        inside
+    }
+
+    /// How many lines were dropped since this was last asked.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        let new = self.dropped - self.dropped_told;
+        self.dropped_told = self.dropped;
+        new
+    }
+
+    /// The place before the oldest line.
+    pub(crate) fn oldest(&self) -> Cursor {
+        Cursor { position: self.start, line: self.first_line, lost: 0 }
+    }
+
+    /// The place after the newest line.
+    pub(crate) fn newest(&self) -> Cursor {
+        Cursor { position: self.end, line: self.next_line, lost: 0 }
+    }
+
+    /// The place before the last `count` lines, or before the oldest.
+    pub(crate) fn last(&self, count: u64) -> Cursor {
+        let mut cursor = self.oldest();
+        while cursor.line + count < self.next_line && self.read(&mut cursor).is_some() {}
+        cursor
+    }
+
+    /// The line after `cursor`, which moves behind it. Believes nothing of the memory, as a crash report reads it too.
+    pub(crate) fn read(&self, cursor: &mut Cursor) -> Option<Line<'_>> {
+        if cursor.position < self.start {
+            cursor.lost += self.first_line.saturating_sub(cursor.line);
+            (cursor.position, cursor.line) = (self.start, self.first_line);
+        }
+        let left = self.end.checked_sub(cursor.position).filter(|left| *left <= LEN as u64)?;
+        let len = self.len_at(cursor.position);
+        if left < HEADER_LEN + len {
+            return None;
+        }
+        let kind = match self.byte(cursor.position + 2) {
+            1 => Kind::Frame,
+            _ => Kind::Text,
+        };
+        let level = level(self.byte(cursor.position + 3));
+        let from = (cursor.position + HEADER_LEN) as usize % LEN;
+        let first = (len as usize).min(LEN - from);
+        let parts = [&self.bytes[from..from + first], &self.bytes[..len as usize - first]];
+        cursor.position += HEADER_LEN + len;
+        cursor.line += 1;
+        Some(Line { kind, level, parts })
+    }
+}
+
+fn level(byte: u8) -> Option<Level> {
+    let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+    levels.into_iter().find(|level| *level as u8 == byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{format, string::String, vec::Vec};
+
+    fn log(ring: &mut Ring<64>, text: &str) {
+        ring.open(Kind::Text, Some(Level::Info));
+        ring.write(text.as_bytes());
+        ring.close();
+    }
+
+    fn send(ring: &mut Ring<64>, mut len: usize) -> String {
+        let mut sent = Vec::new();
+        while !ring.unsent().is_empty() && len > 0 {
+            let piece = ring.unsent().len().min(len);
+            sent.extend_from_slice(&ring.unsent()[..piece]);
+            ring.mark_sent(piece);
+            len -= piece;
+        }
+        String::from_utf8(sent).unwrap()
+    }
+
+    fn kept(ring: &Ring<64>, mut cursor: Cursor) -> String {
+        let mut lines = Vec::new();
+        while let Some(line) = ring.read(&mut cursor) {
+            lines.push(String::from_utf8(line.parts.concat()).unwrap());
+        }
+        lines.join(" ")
+    }
+
+    /// Each word is an action: `+text` logs, `-n` sends so many bytes, `x` drops what was not sent.
+    fn check(actions: &str, sent: &str, kept_lines: &str, dropped: u64) {
+        let mut ring = Ring::<64>::new();
+        let mut all = String::new();
+        for action in actions.split(' ') {
+            match action.split_at(1) {
+                ("+", text) => log(&mut ring, text),
+                ("-", len) => all += &send(&mut ring, len.parse().unwrap()),
+                _ => drop(ring.give_up()),
+            }
+        }
+        let shown = (all, kept(&ring, ring.oldest()), ring.take_dropped());
+        assert_eq!(shown, (sent.into(), kept_lines.into(), dropped), "{actions}");
+        assert_eq!(ring.take_dropped(), 0);
+    }
+
+    #[test]
+    fn lines_are_sent_once_and_kept() {
+        check("+one +two", "", "one two", 0);
+        check("+one -9 +two -9", "onetwo", "one two", 0);
+        check("+one -2", "on", "one", 0);
+        check("+one -2 -1 +two -3", "onetwo", "one two", 0);
+    }
+
+    #[test]
+    fn a_line_that_was_sent_makes_room() {
+        // Four of these fit.
+        let four = "+aaaaaaaaaaaa +bbbbbbbbbbbb +cccccccccccc +dddddddddddd";
+        check(four, "", "aaaaaaaaaaaa bbbbbbbbbbbb cccccccccccc dddddddddddd", 0);
+        let kept = "bbbbbbbbbbbb cccccccccccc dddddddddddd eeeeeeeeeeee";
+        check(&format!("{four} -12 +eeeeeeeeeeee"), "aaaaaaaaaaaa", kept, 0);
+        check(
+            &format!("{four} -99 +eeeeeeeeeeee -99"),
+            "aaaaaaaaaaaabbbbbbbbbbbbccccccccccccddddddddddddeeeeeeeeeeee",
+            kept,
+            0,
+        );
+    }
+
+    #[test]
+    fn what_was_not_sent_is_never_overwritten() {
+        let four = "+aaaaaaaaaaaa +bbbbbbbbbbbb +cccccccccccc +dddddddddddd";
+        let kept = "aaaaaaaaaaaa bbbbbbbbbbbb cccccccccccc dddddddddddd";
+        check(&format!("{four} +e"), "", kept, 1);
+        check(&format!("{four} -11 +e +f"), "aaaaaaaaaaa", kept, 2);
+        check("+ab x +cd -9", "cd", "ab cd", 1);
+        // Longer than all the room there is.
+        check(&format!("+ab -9 +{}", "x".repeat(100)), "ab", "", 1);
+    }
+
+    #[test]
+    fn a_line_inside_another_is_dropped() {
+        let mut ring = Ring::<64>::new();
+        ring.open(Kind::Text, None);
+        ring.write(b"outer");
+        log(&mut ring, "inner");
+        ring.write(b" line");
+        ring.close();
+        assert_eq!((kept(&ring, ring.oldest()), ring.take_dropped()), ("outer line".into(), 1));
+    }
+
+    #[test]
+    fn a_line_that_is_given_up_leaves_nothing() {
+        let mut ring = Ring::<64>::new();
+        ring.open(Kind::Frame, None);
+        ring.write(b"half");
+        ring.discard();
+        log(&mut ring, "whole");
+        assert_eq!((kept(&ring, ring.oldest()), ring.take_dropped()), ("whole".into(), 1));
+    }
+
+    #[test]
+    fn readers_learn_what_they_missed() {
+        let mut ring = Ring::<64>::new();
+        let mut cursor = ring.newest();
+        for text in ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"] {
+            log(&mut ring, text);
+            send(&mut ring, 99);
+        }
+        let last = kept(&ring, ring.last(2));
+        let first = ring.read(&mut cursor).map(|line| line.parts.concat());
+        assert_eq!((first, cursor.lost, last), (Some(b"four".to_vec()), 3, "nine ten".into()));
+        assert_eq!(ring.read(&mut cursor).map(|line| (line.kind, line.level)), Some((Kind::Text, Some(Level::Info))));
+    }
+
+    #[test]
+    fn damage_ends_reading() {
+        let mut ring = Ring::<64>::new();
+        ["one", "two"].iter().for_each(|text| log(&mut ring, text));
+        ring.bytes[1] = 0xff;
+        assert_eq!(kept(&ring, ring.oldest()), "");
+        (ring.start, ring.end) = (0, u64::MAX);
+        assert_eq!(kept(&ring, ring.oldest()), "");
+    }
+}

@@ -1,0 +1,124 @@
+//! The machine's log lines, from the ring to the serial port: in small portions between two rounds of the executor, all
+//! of them before something that must be seen.
+
+use super::serial;
+use crate::{
+    log::ring::Ring,
+    time::{Duration, Instant},
+};
+use core::{
+    cell::UnsafeCell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Room for some hundred lines, or for what a real serial port takes in 3 s.
+const LOG_LEN: usize = 32 * 1024;
+/// What the console gets between two rounds at most. A hypervisor's port takes a microsecond or so for 16 bytes.
+const BUDGET_LEN: usize = 512;
+/// When a port that was busy is looked at again. At 115,200 baud it has sent eleven of its 16 bytes by then.
+const RETRY: Duration = Duration::from_millis(1);
+
+#[repr(transparent)]
+struct Log(UnsafeCell<Ring<LOG_LEN>>);
+
+// SAFETY: one core, and interrupt handlers do not log; `with_log` says why calls do not nest.
+unsafe impl Sync for Log {}
+
+/// Debuggers look for it by this name.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals)]
+static __unikernel_log: Log = Log(UnsafeCell::new(Ring::new()));
+
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Calls `f` with the log. It must not log: nothing that formats values of an app, nothing that allocates.
+#[inline(always)]
+pub(crate) fn with_log<R>(f: impl FnOnce(&mut Ring<LOG_LEN>) -> R) -> R {
+    BUSY.store(true, Ordering::Relaxed);
+    // SAFETY: one core; `f` does not come here again. A fault in the middle of it does, but never goes back; and the report
+    // of a hang, which only reads then, see `is_busy`.
+    let result = f(unsafe { &mut *__unikernel_log.0.get() });
+    BUSY.store(false, Ordering::Relaxed);
+    result
+}
+
+/// Whether a call of [`with_log`] has been interrupted.
+pub(super) fn is_busy() -> bool {
+    BUSY.load(Ordering::Relaxed)
+}
+
+/// Gives the console what it can take now, within a budget. Returns when to call again at the latest.
+#[inline(always)]
+pub(super) fn drain() -> Option<Instant> {
+    // SAFETY: one core, and nobody changes the log now.
+    let log = unsafe { &*__unikernel_log.0.get() };
+    if log.is_sent() { None } else { drain_some() }
+}
+
+#[inline(never)]
+fn drain_some() -> Option<Instant> {
+    let mut left = BUDGET_LEN;
+    while left > 0 {
+        if with_log(|log| log.is_sent()) && !tell_dropped() {
+            return None;
+        }
+        if !serial::is_ready() {
+            return Some(Instant::now() + RETRY);
+        }
+        left = left.saturating_sub(send_piece());
+    }
+    Some(Instant::now())
+}
+
+/// Fills the transmitter once.
+fn send_piece() -> usize {
+    with_log(|log| {
+        let len = serial::send(log.unsent());
+        log.mark_sent(len);
+        len
+    })
+}
+
+/// Logs how many lines were dropped, if any were.
+fn tell_dropped() -> bool {
+    let dropped = with_log(|log| log.take_dropped());
+    if dropped > 0 {
+        crate::log::warn!("{} log lines were dropped", dropped);
+    }
+    dropped > 0
+}
+
+/// Gives the console all that waits, for as long as it takes any.
+pub(super) fn flush() {
+    while with_log(|log| !log.is_sent()) || tell_dropped() {
+        if serial::wait() {
+            send_piece();
+            continue;
+        }
+        if with_log(|log| log.give_up()) {
+            // What follows must not be taken for the rest of a frame.
+            serial::write(b"\xc1\r\n");
+        }
+        return;
+    }
+}
+
+/// Logs a line of text.
+#[cfg(feature = "text-log")]
+pub(crate) fn log_line(level: crate::log::ring::Level, text: core::fmt::Arguments<'_>) {
+    use crate::log::ring::Kind;
+    use core::fmt::Write;
+    struct Open;
+    impl Write for Open {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            with_log(|log| log.write(text.as_bytes()));
+            Ok(())
+        }
+    }
+    with_log(|log| log.open(Kind::Text, Some(level)));
+    let _ = Open.write_fmt(text);
+    with_log(|log| {
+        log.write(b"\r\n");
+        log.close();
+    });
+}
