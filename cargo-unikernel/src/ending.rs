@@ -50,7 +50,7 @@ impl Ending {
 
     /// The guest ended with the report of a crash.
     pub fn is_crash(self) -> bool {
-        matches!(self, Ending::Guest(101..=103))
+        matches!(self, Ending::Guest(101..=103 | 105))
     }
 
     /// Nothing needs to be said about it.
@@ -93,6 +93,7 @@ fn guest_words(code: u8) -> &'static str {
         102 => "the CPU reported a fault",
         103 => "the app ran out of memory",
         104 => "a test failed",
+        105 => "a task ran for too long without waiting",
         _ => "the app ended itself",
     }
 }

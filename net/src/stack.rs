@@ -8,20 +8,21 @@ use crate::{
     names::Names,
     net::{Net, News, Secrets},
     numbers::Numbers,
-    stats::Stats,
+    stats::{FlowCounts, Stats},
     stream::{Handle, Stream},
     udp::UdpSocket,
 };
 use alloc::{boxed::Box, rc::Rc, vec, vec::Vec};
 use core::{
     cell::RefCell,
+    fmt,
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     task::{Context, Poll},
 };
 use unikernel_rt::{
-    Acquire, Machine, Result,
+    Acquire, Machine, Result, crash,
     device::NetDevice,
     entropy, heap,
     log::{Display2Format as Text, info, warn},
@@ -70,6 +71,8 @@ impl Stack {
         let secrets = Secrets { table: two(), numbers: Numbers { sequence: two(), cookie: two() } };
         let net = Net::new(devices, &config, heap::stats().total, secrets, Instant::now(), &mut entropy::u64);
         let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::of("an address of this machine") });
+        let (name, weak) = ("network", Rc::downgrade(&shared));
+        crash::add_section(name, move |out| weak.upgrade().map_or(Ok(()), |shared| summary(&shared, out)));
         let names = Names::start(&shared, &config.ntp);
         unikernel_rt::spawn_named("network", drive(shared.clone(), names.clone()));
         Stack { shared, names }
@@ -127,6 +130,19 @@ impl Stack {
     pub fn stats(&self) -> Stats {
         self.shared.net.borrow().stats()
     }
+}
+
+/// What a crash report says about the network.
+fn summary(shared: &Shared, out: &mut dyn fmt::Write) -> fmt::Result {
+    let Ok(net) = shared.net.try_borrow() else { return out.write_str("it was just being used") };
+    let Stats { flows, by_state, time_wait, frames_in, frames_out, drops, window_memory, .. } = net.stats();
+    let FlowCounts { connecting, half_open, queued, owned, orphaned } = by_state;
+    writeln!(
+        out,
+        "{flows} flows ({owned} owned, {queued} queued, {connecting} connecting, {orphaned} without an owner)"
+    )?;
+    writeln!(out, "{half_open} half-open, {time_wait} in TIME-WAIT, {window_memory} bytes promised by windows")?;
+    write!(out, "{frames_in} frames in, {frames_out} out, {} dropped for want of room", drops.no_room)
 }
 
 /// See [`Stack::connect`].

@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod connecting;
+pub mod crashes;
 pub mod disks;
 pub mod limits;
 pub mod names;

@@ -35,6 +35,8 @@ pub struct Reports {
     /// The report is about a CPU exception, so the first address is the faulting instruction itself.
     is_fault: bool,
     last: Vec<String>,
+    /// The machine went on after the last report.
+    is_survived: bool,
     restarts: usize,
 }
 
@@ -52,7 +54,16 @@ impl Reports {
     /// For the image with these symbols; `build_id` in hex, where the ELF has one.
     pub fn new(symbols: Symbols, build_id: Option<String>) -> Reports {
         let place = Place::Outside;
-        Reports { symbols, build_id, place, depth: None, is_fault: false, last: Vec::new(), restarts: 0 }
+        Reports {
+            symbols,
+            build_id,
+            place,
+            depth: None,
+            is_fault: false,
+            last: Vec::new(),
+            is_survived: false,
+            restarts: 0,
+        }
     }
 
     /// The lines to show for this line of text.
@@ -83,7 +94,7 @@ impl Reports {
 
     /// The report of the last crash, if something else was said after it.
     pub fn said_before_the_end(&self) -> &[String] {
-        if self.place == Place::Outside { &self.last } else { &[] }
+        if self.place == Place::Outside && !self.is_survived { &self.last } else { &[] }
     }
 
     /// How often the machine has crashed and started again.
@@ -97,21 +108,18 @@ impl Reports {
         let is_fault = is_fault || line.starts_with(HEADS[2]);
         let is_head = is_fault || HEADS.iter().any(|head| line.starts_with(head));
         self.restarts += usize::from(line.starts_with(STARTS_AGAIN));
+        self.is_survived |= self.place == Place::Report && line == SURVIVED;
         self.place = match (self.place, line) {
             (Place::Log, LOG_END) => Place::Report,
             (Place::Log, _) => Place::Log,
             (Place::Report, LOG) => Place::Log,
             (Place::Report, END) => Place::After,
             (Place::Outside | Place::After, _) if is_head => {
-                (self.is_fault, self.depth) = (is_fault, None);
+                (self.is_fault, self.is_survived, self.depth) = (is_fault, false, None);
                 self.last.clear();
                 Place::Report
             }
             (Place::After, line) if !AFTER.iter().any(|after| line.starts_with(after)) => Place::Outside,
-            (place, SURVIVED) => {
-                self.last.clear();
-                place
-            }
             (place, _) => place,
         };
         if matches!(self.place, Place::Log | Place::After) || line == END {
