@@ -55,7 +55,7 @@ Settings of a package, in its Cargo.toml:
 
 Exit codes:
   0 success, 1 main returned an error, 2 the app could not start (device or boot argument missing or wrong),
-  101 panic, 102 CPU fault or reset, 103 out of memory, 104 a test failed, 124 --timeout passed,
+  101 panic, 102 CPU fault or reset, 103 out of memory, 104 a test failed, 105 a task hung, 124 --timeout passed,
   125 the runner or QEMU failed, 128 + N ended by signal N; an app may choose others itself";
 
 /// What people and editors pass to every `cargo test`. In a VM the console is always shown, and one test runs

@@ -76,6 +76,10 @@ pub(super) fn init() -> Result {
 fn show(kind: Kind, text: &[u8]) {
     console_line(format_args!("unikernel: the previous run crashed:"));
     serial::write(text);
+    if text.len() == kept().len() - HEAD_LEN {
+        // It may have been cut off inside of a log frame.
+        serial::write(b"\xc1\r\n");
+    }
     console_line(format_args!("unikernel: end of the previous run's report"));
     let report = Box::leak(Box::new(Report { kind, text: without_frames(text) }));
     PREVIOUS.store(report, Ordering::Relaxed);

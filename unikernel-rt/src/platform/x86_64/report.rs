@@ -17,7 +17,7 @@ use core::{
     fmt::{self, Write},
     panic::PanicInfo,
 };
-use out::{Out, line};
+use out::{Indented, Out, line};
 use x86_64::registers::control::Cr2;
 
 /// A report in progress. Not on the stack: after a second failure the report goes on with its next step.
@@ -69,7 +69,9 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack)) };
         Origin::panic(frame)
     });
-    line(format_args!("unikernel: {kind}{}: {}", Place(info), info.message()));
+    let _ = write!(Out, "unikernel: {kind}{}: ", Place(info));
+    let _ = write!(Indented, "{}", info.message());
+    line(format_args!(""));
     if kind == Kind::OutOfMemory {
         steps::memory_advice();
     }
