@@ -5,7 +5,7 @@ use super::{
     Report, backtrace,
     out::{Indented, Out, bytes, line},
 };
-use crate::task::TaskInfo;
+use crate::task::{TaskInfo, TaskState};
 use core::{
     fmt::{self, Write},
     sync::atomic::Ordering,
@@ -50,7 +50,9 @@ fn tasks(_: &Report) {
         count += 1;
         match waits_for {
             _ if count > TASKS_MAX => {}
-            "" => line(format_args!("unikernel:   {id:>3} {state} {name}")),
+            _ if waits_for.is_empty() || state == TaskState::Running => {
+                line(format_args!("unikernel:   {id:>3} {state} {name}"))
+            }
             _ => line(format_args!("unikernel:   {id:>3} {state} {name}: {waits_for}")),
         }
     });
