@@ -34,6 +34,10 @@ pub(crate) struct Cookie {
 }
 
 impl Numbers {
+    pub(crate) fn draw(random: &mut dyn FnMut() -> u64) -> Numbers {
+        Numbers { sequence: [random(), random()], cookie: [random(), random()] }
+    }
+
     /// Our first sequence number: a clock of 4 µs, moved by what only we can compute for these two ends.
     pub(crate) fn initial(&self, key: &FlowKey, now: Instant) -> u32 {
         let clock = (now.as_micros() / 4) as u32;

@@ -14,7 +14,7 @@ use crate::{
 };
 use alloc::{boxed::Box, rc::Rc, vec, vec::Vec};
 use core::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) net: RefCell<Net>,
     /// Something about the machine's addresses changed.
     pub(crate) configured: Notify,
+    /// The life of the machine that the numbers were drawn in.
+    generation: Cell<u64>,
 }
 
 impl Acquire for Stack {
@@ -67,10 +69,13 @@ impl Stack {
 
     /// The same on several network ports.
     pub fn with_ports(devices: Vec<Box<dyn NetDevice>>, config: Config) -> Stack {
-        let two = || [entropy::u64(), entropy::u64()];
-        let secrets = Secrets { table: two(), numbers: Numbers { sequence: two(), cookie: two() } };
+        let secrets = Secrets { table: [entropy::u64(), entropy::u64()], numbers: Numbers::draw(&mut entropy::u64) };
         let net = Net::new(devices, &config, heap::stats().total, secrets, Instant::now(), &mut entropy::u64);
-        let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::of("an address of this machine") });
+        let shared = Rc::new(Shared {
+            net: RefCell::new(net),
+            configured: Notify::of("an address of this machine"),
+            generation: Cell::new(entropy::generation()),
+        });
         let (name, weak) = ("network", Rc::downgrade(&shared));
         crash::add_section(name, move |out| weak.upgrade().map_or(Ok(()), |shared| summary(&shared, out)));
         let names = Names::start(&shared, &config.ntp);
@@ -169,6 +174,10 @@ async fn drive(shared: Rc<Shared>, names: Names) {
 fn turn(shared: &Shared, names: &Names, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<()> {
     let now = Instant::now();
     let mut net = shared.net.borrow_mut();
+    let generation = entropy::generation();
+    if shared.generation.replace(generation) != generation {
+        net.set_numbers(Numbers::draw(&mut entropy::u64));
+    }
     net.stay_awake();
     net.set_free_memory(heap::free());
     let more = net.turn(now, &mut entropy::u64);

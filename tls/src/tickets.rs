@@ -24,6 +24,8 @@ struct Keys {
     current: TicketKey,
     previous: Option<TicketKey>,
     change_at: Duration,
+    /// Copies of this machine must not share a key.
+    generation: u64,
 }
 
 struct TicketKey {
@@ -66,15 +68,29 @@ impl TicketKey {
     }
 }
 
+impl Keys {
+    fn new(now: Duration) -> Keys {
+        Keys {
+            current: TicketKey::new(),
+            previous: None,
+            change_at: now + TICKET_KEY_LIFETIME,
+            generation: entropy::generation(),
+        }
+    }
+}
+
 impl Tickets {
     pub(crate) fn new(now: fn() -> Duration) -> Tickets {
-        let keys = Keys { current: TicketKey::new(), previous: None, change_at: now() + TICKET_KEY_LIFETIME };
+        let keys = Keys::new(now());
         Tickets { keys: Mutex::new(keys), now }
     }
 
     fn with_keys<T>(&self, work: impl FnOnce(&Keys) -> T) -> T {
         let mut keys = self.keys.lock();
         let now = (self.now)();
+        if keys.generation != entropy::generation() {
+            *keys = Keys::new(now);
+        }
         if now >= keys.change_at {
             let old = core::mem::replace(&mut keys.current, TicketKey::new());
             // Nobody used the machine for so long that this one's time is over, too.
@@ -142,5 +158,16 @@ mod tests {
         assert!(tickets.decrypt(&ticket).is_none() && tickets.decrypt(&second).is_some());
         NOW.fetch_add(2 * lifetime, Ordering::Relaxed);
         assert!(tickets.decrypt(&second).is_none(), "two lifetimes passed unused");
+    }
+
+    #[unikernel_rt::test]
+    async fn a_copy_of_the_machine_has_keys_of_its_own() {
+        let tickets = Tickets::new(|| Duration::ZERO);
+        let ticket = tickets.encrypt(b"secret").unwrap();
+        assert!(tickets.decrypt(&ticket).is_some());
+        unikernel_rt::sim::set_vm_generation([1, 2]);
+        assert!(tickets.decrypt(&ticket).is_none());
+        let ticket = tickets.encrypt(b"secret").unwrap();
+        assert!(tickets.decrypt(&ticket).is_some());
     }
 }

@@ -45,6 +45,12 @@ where
     crate::platform::block_on(args, future)
 }
 
+/// Makes the machine a copy of what it was, as if it had been started from a snapshot: see
+/// [`entropy::generation`](crate::entropy::generation).
+pub fn set_vm_generation(id: [u64; 2]) {
+    crate::platform::set_vm_generation(id);
+}
+
 /// Makes [`heap::free`](crate::heap::free) return this until it is called again or this machine ends, so that a test sees
 /// what happens when memory is low. Allocating goes on as before.
 pub fn set_heap_free(len: usize) {

@@ -26,6 +26,7 @@ async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_
         .route("/big", get(async || vec![b'x'; BIG_LEN]))
         .route("/stats", get(stats))
         .route("/log", get(async || warn!("asked to log the number {}", 7)))
+        .route("/random", get(random))
         .route("/panic", get(panics))
         .route("/panic-alone", get(panics_alone))
         .route("/crashes", get(crashes))
@@ -78,6 +79,11 @@ async fn stats(State(site): State<Shared>) -> String {
 
 async fn module(State(site): State<Shared>, Path(name): Path<String>) -> Option<Bytes> {
     site.modules.get(&name).map(Bytes::from_static)
+}
+
+/// 64 numbers.
+async fn random() -> String {
+    (0..64).map(|_| format!("{:016x}\n", unikernel_rt::entropy::u64())).collect()
 }
 
 async fn panics() -> String {

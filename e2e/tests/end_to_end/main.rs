@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod clones;
 mod disks;
 mod endings;
 mod http;

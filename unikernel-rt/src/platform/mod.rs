@@ -18,7 +18,7 @@ use crate::{
     device::{BufferPool, FramePool},
     entropy::Generator,
     executor::Executor,
-    time::{TimerQueue, WallClock},
+    time::{Instant, TimerQueue, WallClock},
 };
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -42,7 +42,7 @@ impl Core {
             executor: Executor::new(),
             timers: RefCell::default(),
             wall: Cell::new(WallClock::new(boot_unix_time())),
-            entropy: RefCell::new(Generator::new(seed)),
+            entropy: RefCell::new(Generator::new(seed, Instant::now(), vm_generation())),
             args: RefCell::new(args),
             frames: RefCell::default(),
             buffers: RefCell::default(),

@@ -39,6 +39,7 @@ const LOG_LEN: usize = 16 * 1024;
 thread_local! {
     static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
     static NOW_MICROS: Cell<u64> = const { Cell::new(0) };
+    static VM_GENERATION: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
     static HEAP_FREE: Cell<usize> = const { Cell::new(usize::MAX) };
     static LOG: RefCell<Ring<LOG_LEN>> = const { RefCell::new(Ring::new()) };
 }
@@ -82,6 +83,14 @@ pub(crate) fn seed() -> [u8; 32] {
 /// The workstation computes it in plain code.
 pub(crate) fn crc32c(_: u32, _: &[u8]) -> Option<u32> {
     None
+}
+
+pub(crate) fn vm_generation() -> [u64; 2] {
+    VM_GENERATION.try_with(Cell::get).unwrap_or_default()
+}
+
+pub(crate) fn set_vm_generation(id: [u64; 2]) {
+    VM_GENERATION.set(id);
 }
 
 /// A test that hangs is noticed by whoever runs it.
@@ -159,6 +168,7 @@ where
 {
     NOW_MICROS.set(0);
     HEAP_FREE.set(usize::MAX);
+    VM_GENERATION.set([0; 2]);
     let core = Rc::new(new_core(args));
     CORE.set(Some(core.clone()));
     let running = Running(core);

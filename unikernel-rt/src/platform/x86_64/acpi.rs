@@ -10,6 +10,8 @@ use core::{ops::Range, slice};
 #[derive(Default)]
 pub(super) struct Facts {
     pub(super) io_apics: Vec<IoApic>,
+    /// Where the hypervisor's id of this life of the machine is.
+    pub(super) vm_generation: Option<u64>,
     /// The DSDT, where virtio-mmio devices are described.
     dsdt: &'static [u8],
 }
@@ -28,11 +30,13 @@ pub(super) fn read(info: &StartInfo) -> Facts {
         let Some(table) = load(table) else { continue };
         match &table[..4] {
             b"APIC" => facts.io_apics = io_apics(table),
+            b"SSDT" => facts.vm_generation = facts.vm_generation.or_else(|| vm_generation(table)),
             b"FACP" => {
                 super::power::learn(table);
                 // The 64-bit field counts where it is set (ACPI 6.5, 5.2.9).
                 let wide = number(table, 140, 8).filter(|address| *address != 0);
                 facts.dsdt = wide.or_else(|| number(table, 40, 4)).and_then(load).unwrap_or_default();
+                facts.vm_generation = facts.vm_generation.or_else(|| vm_generation(facts.dsdt));
             }
             _ => {}
         }
@@ -85,6 +89,39 @@ fn load(address: u64) -> Option<&'static [u8]> {
     let table = map(address, len);
     let sum = table.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
     (sum == 0 && !table.is_empty()).then_some(table)
+}
+
+/// Where a table of a device `VM_Gen_Counter` says that the id is: in `ADDR`, a package of its low and its high half
+/// (Microsoft, Virtual Machine Generation ID). QEMU computes that in a method, from the address of a structure, `VGIA`, in
+/// which the id is at offset 40 (docs/specs/vmgenid).
+fn vm_generation(table: &[u8]) -> Option<u64> {
+    const QEMU_OFFSET: u64 = 40;
+    const NAME: u8 = 0x08;
+    const PACKAGE: u8 = 0x12;
+    find(table, b"VM_Gen_Counter")?;
+    if let Some(at) = find(table, b"VGIA").filter(|at| *at > 0 && table[at - 1] == NAME) {
+        let (address, _) = integer(table.get(at + 4..)?)?;
+        return (address != 0).then_some(address + QEMU_OFFSET);
+    }
+    let at = find(table, b"ADDR")?;
+    let [PACKAGE, _, 2, halves @ ..] = table.get(at + 4..)? else { return None };
+    let (low, len) = integer(halves)?;
+    let (high, _) = integer(halves.get(len..)?)?;
+    Some(high << 32 | low).filter(|address| *address != 0)
+}
+
+/// A constant of AML, and how many bytes it takes (ACPI 6.5, 20.2.3).
+fn integer(bytes: &[u8]) -> Option<(u64, usize)> {
+    let len = match bytes.first()? {
+        0 => return Some((0, 1)),
+        1 => return Some((1, 1)),
+        0x0a => 1,
+        0x0b => 2,
+        0x0c => 4,
+        0x0e => 8,
+        _ => return None,
+    };
+    Some((number(bytes, 1, len)?, len + 1))
 }
 
 /// An I/O APIC and the global number of its first input.

@@ -13,6 +13,7 @@ mod crc32c;
 mod critical;
 mod early;
 mod fiber;
+mod generation;
 mod heap;
 mod interrupts;
 mod log_ring;
@@ -37,6 +38,7 @@ pub(crate) use clock::{boot_unix_time, micros_of, now_micros, ticks};
 pub(crate) use crash::{crash_count, main_reached, previous_crash};
 pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
+pub(crate) use generation::vm_generation;
 pub(crate) use heap::{heap_free, heap_stats};
 #[cfg(feature = "text-log")]
 pub(crate) use log_ring::log_line;
@@ -124,13 +126,14 @@ unsafe extern "C" fn start() -> ! {
     apic::init();
     clock::init().unwrap_or_else(|problem| refuse(problem));
     let facts = acpi::read(info);
+    facts.vm_generation.into_iter().for_each(generation::learn);
     let args = BootArgs::parse(info.command_line().unwrap_or_else(|problem| refuse(problem)));
     // SAFETY: called once, before anything uses the core. Nothing draws random numbers before the real seed follows.
     unsafe { *CORE.0.get() = Some(Core::new([0; 32], args)) };
     CORE_READY.store(true, Ordering::Relaxed);
     crash::init().unwrap_or_else(|error| entry::die(error));
     let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
-    with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed));
+    with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed, Instant::now(), vm_generation()));
     watchdog::init().unwrap_or_else(|error| entry::die(error));
     unprotected::take_argument().unwrap_or_else(|error| entry::die(error));
     protection::report(info).unwrap_or_else(|error| entry::die(error));
