@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, fs,
     path::PathBuf,
     process::{Command, Stdio},
     sync::{Mutex, OnceLock, PoisonError},
@@ -10,13 +10,26 @@ use std::{
 
 use cargo_metadata::Message;
 
-/// The release image of a package of this workspace.
+const RELEASE: [&str; 3] = ["--release", "--target", "x86_64-unknown-none"];
+
+/// The release image of a package of this workspace; with Cargo features if there is a `+FEATURES` behind its name.
 pub fn image(package: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     // A build that failed left nothing half done, so the other tests may go on.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let target = ["--release", "--target", "x86_64-unknown-none"];
-    built.entry(package.to_owned()).or_insert_with(|| build(package, &target)).clone()
+    let build = || match package.split_once('+') {
+        None => build(package, &RELEASE),
+        Some((package, features)) => with_features(package, features),
+    };
+    built.entry(package.to_owned()).or_insert_with(build).clone()
+}
+
+/// Under a name of its own: the next build without them puts its image where this one was.
+fn with_features(package: &str, features: &str) -> PathBuf {
+    let built = build(package, &[&RELEASE[..], &["--features", features]].concat());
+    let kept = built.with_file_name(format!("{package}+{features}"));
+    fs::copy(built, &kept).expect("the image is copied");
+    kept
 }
 
 /// The `cargo-unikernel` command.

@@ -11,6 +11,7 @@ pub mod namespace;
 pub mod nginx;
 pub mod noise;
 pub mod output;
+pub mod qemu;
 pub mod qmp;
 pub mod server;
 pub mod vm;

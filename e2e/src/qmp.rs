@@ -51,9 +51,8 @@ impl Qmp {
         line
     }
 
-    /// Stops the machine and writes all it is to a file; start another with [`Qmp::incoming`].
+    /// Writes all that the machine is to a file, and stops it; start another with [`Qmp::incoming`].
     pub fn save(&mut self, file: &Path) {
-        self.execute(r#"{"execute": "stop"}"#);
         let uri = format!("exec:cat > {}", file.display());
         self.execute(&format!(r#"{{"execute": "migrate", "arguments": {{"uri": "{uri}"}}}}"#));
         let deadline = Instant::now() + PATIENCE;
