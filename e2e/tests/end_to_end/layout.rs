@@ -46,7 +46,8 @@ fn a_thousand_boots() {
     });
     for (index, name) in NAMES.iter().enumerate() {
         let values: Vec<u64> = layouts.iter().map(|layout| layout[index]).collect();
-        let bits: Vec<u32> = (0..64).filter(|bit| values.iter().any(|value| (value ^ values[0]) >> bit & 1 != 0)).collect();
+        let bits: Vec<u32> =
+            (0..64).filter(|bit| values.iter().any(|value| (value ^ values[0]) >> bit & 1 != 0)).collect();
         println!("{name}: {} boots, {} bits differ", values.len(), bits.len());
         assert!(DRAWN_BITS[index].clone().all(|bit| is_fair(&values, bit)), "{name}: {values:x?}");
         assert!(index > 0 || bits.len() >= IMAGE_BITS_MIN, "{name}: {bits:?}");

@@ -81,7 +81,11 @@ fn misuse_of_the_heap() {
 /// Without the watchdog it hangs until the runner's patience ends.
 #[test]
 fn a_task_that_does_not_wait() {
-    let said = ["hang: a task has been running for 100 ms", "hang: a task has been running for 1000 ms", "selftest::deeds::hang"];
+    let said = [
+        "hang: a task has been running for 100 ms",
+        "hang: a task has been running for 1000 ms",
+        "selftest::deeds::hang",
+    ];
     dies("selftest=hang watchdog=100", 105, &said);
     let end = run(PROTECTED, "--timeout 5 selftest=hang watchdog=100 on-hang=report");
     assert!(end.code == 124 && end.text.matches("hang: a task").count() == 1, "{end:?}");

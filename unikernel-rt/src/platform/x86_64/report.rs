@@ -125,10 +125,22 @@ pub(super) extern "C" fn fault(frame: &FaultFrame) -> ! {
         let _ = write!(Out, ": stack overflow in {}", steps::CurrentTask);
     } else if is_memory && address < memory::LOW_END {
         let _ = write!(Out, ": null pointer");
+    } else if frame.vector == 14 {
+        let _ = write!(Out, ": {}", reason(frame.error_code));
     }
     line(format_args!(""));
     registers(frame);
     go_on()
+}
+
+/// What a page fault's error code says (Intel SDM volume 3, 4.7).
+fn reason(error_code: u64) -> &'static str {
+    match (error_code & 0b1_0000 != 0, error_code & 0b10 != 0, error_code & 1 != 0) {
+        (true, ..) => "running what is no code",
+        (_, true, true) => "writing where nothing may be written",
+        (_, _, true) => "touching a page of user code",
+        _ => "nothing is there",
+    }
 }
 
 fn name(vector: u64) -> &'static str {
