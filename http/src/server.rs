@@ -1,6 +1,12 @@
 //! [`serve`], and [`Server`] for those who want limits or an end.
 
-use crate::{Limits, Router, connection::Connection, out::Out, response::write::Start};
+use crate::{
+    Limits, Router,
+    connection::Connection,
+    metrics::{self, Stats},
+    out::Out,
+    response::write::Start,
+};
 use alloc::{rc::Rc, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
@@ -83,6 +89,7 @@ pub(crate) struct Shared {
     is_stopping: Cell<bool>,
     pub(crate) stop: Notify,
     empty: Notify,
+    pub(crate) stats: Stats,
 }
 
 /// A connection, as far as the server has to reach it.
@@ -105,7 +112,8 @@ impl Server {
     /// A server with other limits.
     pub fn with_limits(router: Router, limits: Limits) -> Server {
         assert!(limits.head_len_max <= 60 * 1024, "Limits::head_len_max is more than 60 KiB");
-        Server(Rc::new(Shared {
+        let shared = Rc::new(Shared {
+            stats: Stats::new(router.patterns()),
             router,
             limits,
             start: RefCell::new(Start::new()),
@@ -114,7 +122,9 @@ impl Server {
             is_stopping: Cell::new(false),
             stop: Notify::of("the stop of the server"),
             empty: Notify::of("the end of the connections"),
-        }))
+        });
+        metrics::start(&shared);
+        Server(shared)
     }
 
     /// Serves every connection of `listener`, each in a task of its own, until [`shutdown`](Self::shutdown).
@@ -231,11 +241,18 @@ pub(crate) fn peer_of<A: Accept>(_: &A, stream: &A::Stream) -> Option<SocketAddr
 impl Registration {
     pub(crate) fn new(shared: &Rc<Shared>, peer: Option<SocketAddr>) -> Registration {
         let slot = shared.connections.borrow_mut().insert(Entry::default());
+        shared.stats.connected();
         Registration { shared: shared.clone(), slot, peer }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.shared.is_stopping()
+    }
+
+    /// What the server counts.
+    #[inline(always)]
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.shared.stats
     }
 
     /// Whom to wake when the server stops.

@@ -79,6 +79,7 @@ mod half_open;
 mod header;
 mod interface;
 mod link;
+mod metrics;
 #[cfg(feature = "embedded-nal")]
 pub mod nal;
 mod names;

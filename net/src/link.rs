@@ -3,7 +3,7 @@
 use crate::packet::{Mac, whole_len};
 use alloc::boxed::Box;
 use core::task::{Context, Poll};
-use unikernel_rt::device::{Checksum, Frame, NetDevice, Offloads};
+use unikernel_rt::device::{Checksum, Frame, NetDevice, Offloads, PortStats};
 
 pub(crate) struct Link {
     device: Box<dyn NetDevice>,
@@ -18,12 +18,16 @@ pub(crate) struct Link {
     pub(crate) dropped: u64,
     pub(crate) frames_in: u64,
     pub(crate) frames_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
 }
 
 impl Link {
     pub(crate) fn new(device: Box<dyn NetDevice>) -> Link {
         let (mac, mtu, offloads) = (device.mac(), device.mtu(), device.offloads());
-        Link { device, mac, mtu, offloads, waiting: None, unflushed: false, dropped: 0, frames_in: 0, frames_out: 0 }
+        let (waiting, unflushed, dropped) = (None, false, 0);
+        let (frames_in, frames_out, bytes_in, bytes_out) = (0, 0, 0, 0);
+        Link { device, mac, mtu, offloads, waiting, unflushed, dropped, frames_in, frames_out, bytes_in, bytes_out }
     }
 
     #[inline]
@@ -45,7 +49,12 @@ impl Link {
     pub(crate) fn receive(&mut self) -> Option<Frame> {
         let frame = self.device.receive()?;
         self.frames_in += 1;
-        if frame.rest().is_empty() || frame.checksum == Checksum::Valid { Some(frame) } else { Some(joined(&frame)) }
+        self.bytes_in += frame.len() as u64;
+        if frame.rest().is_empty() {
+            return Some(frame);
+        }
+        self.bytes_in += frame.rest().iter().map(|part| part.len() as u64).sum::<u64>();
+        if frame.checksum == Checksum::Valid { Some(frame) } else { Some(joined(&frame)) }
     }
 
     /// Whether the device is known to be full.
@@ -76,9 +85,11 @@ impl Link {
 
     #[inline]
     fn hand_over(&mut self, frame: Frame) {
+        let len = frame.len() as u64;
         match self.device.transmit(frame) {
             Ok(()) => {
                 self.frames_out += 1;
+                self.bytes_out += len;
                 self.unflushed = true;
             }
             Err(frame) => self.waiting = Some(frame),
@@ -91,6 +102,10 @@ impl Link {
         if core::mem::take(&mut self.unflushed) {
             self.device.flush();
         }
+    }
+
+    pub(crate) fn stats(&self) -> PortStats {
+        self.device.stats()
     }
 
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {

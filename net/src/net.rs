@@ -97,6 +97,10 @@ struct Counters {
     cookies: u64,
     reassembled: u64,
     retransmits: u64,
+    opened: u64,
+    closed: u64,
+    resets_received: u64,
+    resets_sent: u64,
     flow_polls: u64,
     drops: Drops,
 }
@@ -264,6 +268,10 @@ impl Net {
         self.interfaces.iter().flat_map(|interface| interface.global_addresses()).collect()
     }
 
+    pub(crate) fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let mut by_state = FlowCounts { half_open: self.half_open.len(), ..FlowCounts::default() };
         let mut retransmits = self.counters.retransmits;
@@ -290,6 +298,10 @@ impl Net {
             cookies: self.counters.cookies,
             reassembled: self.counters.reassembled,
             retransmits,
+            opened: self.counters.opened,
+            closed: self.counters.closed,
+            resets_received: self.counters.resets_received,
+            resets_sent: self.counters.resets_sent,
             flow_polls: self.counters.flow_polls,
             timer_steps: self.timers.steps,
             fragmented: self.fragments.len(),

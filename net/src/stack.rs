@@ -5,6 +5,7 @@ use crate::{
     error::{ConnectError, ListenError},
     limits::EPHEMERAL_PORTS,
     listener::Listener,
+    metrics,
     names::Names,
     net::{Net, News, Secrets},
     numbers::Numbers,
@@ -79,6 +80,7 @@ impl Stack {
         let (name, weak) = ("network", Rc::downgrade(&shared));
         crash::add_section(name, move |out| weak.upgrade().map_or(Ok(()), |shared| summary(&shared, out)));
         let names = Names::start(&shared, &config.ntp);
+        metrics::start(&shared);
         unikernel_rt::spawn_named("network", drive(shared.clone(), names.clone()));
         Stack { shared, names }
     }

@@ -29,6 +29,14 @@ pub struct Stats {
     pub reassembled: u64,
     /// Times data had to be sent again.
     pub retransmits: u64,
+    /// Handshakes of others that were completed, ever.
+    pub opened: u64,
+    /// Connections that are over, ever.
+    pub closed: u64,
+    /// Connections that the peer reset.
+    pub resets_received: u64,
+    /// Connections that this side reset; answers to segments of no connection do not count.
+    pub resets_sent: u64,
     /// How often one flow was looked at, whatever the reason. Per frame this does not grow with the number of
     /// flows.
     pub flow_polls: u64,

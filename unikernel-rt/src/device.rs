@@ -41,9 +41,25 @@ pub trait NetDevice {
     /// Tells the device about the frames queued since the last call: one doorbell for a batch.
     fn flush(&mut self);
 
+    /// What it counts; nothing, unless it says so.
+    fn stats(&self) -> PortStats {
+        PortStats::default()
+    }
+
     /// Ready when a frame is there, or when the queue was full and has room again. Otherwise wakes the task
     /// once that changes.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// The numbers of a network port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortStats {
+    /// Frames that were received and dropped, as there was no memory to replace their buffers.
+    pub received_dropped: u64,
+    /// Frames that it is sending.
+    pub send_queue_used: usize,
+    /// Most frames that it can be sending.
+    pub send_queue_len: usize,
 }
 
 /// What a network port does in the stack's place.

@@ -1,6 +1,6 @@
 //! What [`main`](macro@crate::main) and [`test`](macro@crate::test) expand to. Not part of the API.
 
-use crate::{Error, Machine, Result, platform};
+use crate::{Error, Machine, Result, metrics, platform};
 use core::future::Future;
 
 /// Exit code of an app whose `main` returned an error.
@@ -25,6 +25,7 @@ pub fn acquired(machine: &Machine) {
         die(error);
     }
     platform::main_reached();
+    metrics::main_begins();
 }
 
 /// Runs `main` to its end, and with it the machine.

@@ -50,6 +50,18 @@ struct Totals {
     longest_ticks: Cell<u64>,
 }
 
+/// A snapshot for the metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ExecutorStats {
+    pub(crate) tasks: usize,
+    pub(crate) spawned: u64,
+    /// Rounds in which a task was ready.
+    pub(crate) rounds: u64,
+    pub(crate) polls: u64,
+    pub(crate) run_time: Duration,
+    pub(crate) longest_poll: Duration,
+}
+
 /// Debuggers read it: plain fields.
 struct Task {
     name: TaskName,
@@ -246,6 +258,26 @@ impl Executor {
             f(self.info(id, task));
         }
         true
+    }
+
+    /// The sums over all tasks, those that have ended too.
+    pub(crate) fn stats(&self) -> ExecutorStats {
+        let totals = &self.totals;
+        let mut stats = ExecutorStats {
+            spawned: totals.spawned.get(),
+            rounds: totals.rounds.get(),
+            polls: totals.polls.get(),
+            run_time: time_of(totals.ticks.get()),
+            longest_poll: time_of(totals.longest_ticks.get()),
+            tasks: 0,
+        };
+        self.for_each(&mut |task| {
+            stats.tasks += 1;
+            stats.polls += task.polls;
+            stats.run_time += task.run_time;
+            stats.longest_poll = stats.longest_poll.max(task.longest_poll);
+        });
+        stats
     }
 
     fn info(&self, id: TaskId, task: &Task) -> TaskInfo {

@@ -17,7 +17,7 @@
 //!
 //! With [`main`](macro@main) on it, that function is the whole image. Read on in this order:
 //! [`Acquire`] (what `main` may ask for), [`task`], [`time`], [`sync`], [`log`], [`args`],
-//! [`entropy`], [`device`], [`fiber`]; and [`mod@sim`], with which all of it runs in a test on the workstation, in
+//! [`entropy`], [`device`], [`fiber`], [`metrics`]; and [`mod@sim`], with which all of it runs in a test on the workstation, in
 //! virtual time.
 //!
 //! `unsafe` code lives in `platform/x86_64` only; the choice of platform is made in `platform/mod.rs`
@@ -38,6 +38,7 @@ pub mod fiber;
 pub mod heap;
 pub mod log;
 mod machine;
+pub mod metrics;
 mod modules;
 mod platform;
 pub mod protection;

@@ -4,6 +4,7 @@ mod cache;
 mod read;
 mod router;
 pub(crate) mod seal;
+mod stats;
 mod write;
 
 pub use cache::CacheStats;

@@ -1,6 +1,9 @@
 //! Passes requests to the device and completions to those who asked.
 
-use super::write::Writing;
+use super::{
+    stats::{self, Stats},
+    write::Writing,
+};
 use crate::error::Cause;
 use alloc::{boxed::Box, collections::VecDeque, rc::Rc, vec::Vec};
 use core::{
@@ -18,7 +21,7 @@ use unikernel_rt::{
 /// The way to a device. Its task lives until this is dropped and the device is done with everything.
 pub(super) struct Router(Rc<Lines>);
 
-struct Lines {
+pub(super) struct Lines {
     /// Requests the device has not taken yet.
     backlog: RefCell<VecDeque<BlockRequest>>,
     /// Who waits for what, by tag.
@@ -26,6 +29,7 @@ struct Lines {
     /// The task that drives the device.
     driver: RefCell<Option<Waker>>,
     is_closed: Cell<bool>,
+    pub(super) stats: Stats,
 }
 
 enum Slot {
@@ -45,7 +49,9 @@ impl Router {
             slots: RefCell::default(),
             driver: RefCell::default(),
             is_closed: Cell::new(false),
+            stats: Stats::new(&device.info().serial),
         });
+        stats::start(&lines);
         unikernel_rt::spawn_named("disk", drive(device, lines.clone()));
         Router(lines)
     }
@@ -60,6 +66,7 @@ impl Router {
         writing: Option<Writing>,
     ) -> Completion {
         let tag = self.0.slots.borrow_mut().insert(Slot::Waiting(None));
+        self.0.stats.begin(tag);
         self.0.backlog.borrow_mut().push_back(BlockRequest { tag: tag as u64, op, offset, len, buffers });
         self.0.wake_driver();
         Completion { lines: self.0.clone(), tag: Some(tag), writing }
@@ -97,6 +104,7 @@ impl Lines {
     }
 
     fn finish(&self, completion: BlockCompletion) {
+        self.stats.end(&completion);
         let mut slots = self.slots.borrow_mut();
         let tag = completion.request.tag as usize;
         match slots.get_mut(tag) {

@@ -13,6 +13,7 @@ use crate::{
     body::Inner,
     handler::Reply,
     head::Head,
+    metrics::{Call, InFlight},
     out::Out,
     parse::{self, Refusal},
     response::{
@@ -25,7 +26,10 @@ use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::{future::poll_fn, pin::pin, task::Poll};
 use embedded_io_async::{Read, Write};
 use reader::Reader;
-use unikernel_rt::time::{Duration, Instant, unix_time};
+use unikernel_rt::{
+    metrics::Stopwatch,
+    time::{Duration, Instant, unix_time},
+};
 use watch::{Expired, Watch};
 
 /// Responses are gathered up to this length while a client pipelines: about eleven TCP segments.
@@ -94,21 +98,23 @@ impl<S: Read + Write> Connection<S> {
             self.is_in_head = false;
             let asked = Asked::new(&self.head.parsed);
             let mut keeps_alive = self.head.parsed.keeps_alive();
-            let rest = match self.shared.router.call(request) {
-                Reply::Now(response) => self.render(response, asked, &mut keeps_alive),
+            let mut call = Call { route: 0, begun: Stopwatch::start() };
+            let rest = match self.shared.router.call(request, &mut call.route) {
+                Reply::Now(response) => self.answer(response, call, asked, &mut keeps_alive),
                 Reply::Later(mut future) => {
                     // Most handlers are done at once; their response is rendered where it is.
                     let rest = poll_fn(|cx| {
                         Poll::Ready(match future.as_mut().poll(cx) {
-                            Poll::Ready(response) => Some(self.render(response, asked, &mut keeps_alive)),
+                            Poll::Ready(response) => Some(self.answer(response, call, asked, &mut keeps_alive)),
                             Poll::Pending => None,
                         })
                     });
                     match rest.await {
                         Some(rest) => rest,
                         None => {
+                            let _in_flight = InFlight::new(self.shared.clone());
                             let response = Box::pin(self.drive(&mut future)).await?;
-                            self.render(response, asked, &mut keeps_alive)
+                            self.answer(response, call, asked, &mut keeps_alive)
                         }
                     }
                 }
@@ -116,7 +122,10 @@ impl<S: Read + Write> Connection<S> {
             match rest {
                 Rest::None => {}
                 Rest::Bytes(body) => self.write_bytes(body.0.as_bytes().unwrap_or_default()).await?,
-                rest => Box::pin(self.stream_body(rest)).await?,
+                rest => {
+                    let _in_flight = InFlight::new(self.shared.clone());
+                    Box::pin(self.stream_body(rest)).await?
+                }
             }
             if self.reader.is_some() {
                 keeps_alive &= Box::pin(self.finish_body()).await?;
@@ -128,6 +137,13 @@ impl<S: Read + Write> Connection<S> {
                 self.write_out().await?;
             }
         }
+    }
+
+    /// Counts the response and [renders](Self::render) it.
+    #[inline(always)]
+    fn answer(&mut self, response: Response, call: Call, asked: Asked, keeps_alive: &mut bool) -> Rest {
+        self.shared.stats.answered(call, response.status());
+        self.render(response, asked, keeps_alive)
     }
 
     /// Puts the response into `out`; what does not belong there is left.
@@ -169,6 +185,7 @@ impl<S: Read + Write> Connection<S> {
         match read {
             Ok(Ok(len)) if len > 0 => {
                 head.buffer.filled(len);
+                self.shared.stats.received(len);
                 Ok(())
             }
             Err(Expired) if self.is_in_head => {
@@ -182,6 +199,7 @@ impl<S: Read + Write> Connection<S> {
 
     /// Answers what is no valid request. Nothing can follow.
     async fn refuse(&mut self, refusal: Refusal) -> Result<(), End> {
+        self.shared.stats.refused(refusal.status);
         let mut text = Vec::from(refusal.reason.as_bytes());
         text.push(b'\n');
         let response = Response::with_lines(refusal.status, TEXT, text);
@@ -198,8 +216,9 @@ impl<S: Read + Write> Connection<S> {
             self.watch.until(write).await
         };
         match written {
-            Ok(Ok(len)) if len == self.out.len() => {}
+            Ok(Ok(len)) if len == self.out.len() => self.shared.stats.sent(len),
             Ok(Ok(len)) if len > 0 => {
+                self.shared.stats.sent(len);
                 self.out.consume(len);
                 return Box::pin(self.write_out()).await;
             }
@@ -244,7 +263,10 @@ async fn write_all<S: Write>(stream: &mut S, watch: &mut Watch, limit: Duration,
         watch.start(limit);
         let write = pin!(stream.write(rest));
         match watch.until(write).await {
-            Ok(Ok(len)) if len > 0 => rest = &rest[len..],
+            Ok(Ok(len)) if len > 0 => {
+                watch.sent(len);
+                rest = &rest[len..];
+            }
             _ => return Err(End),
         }
     }

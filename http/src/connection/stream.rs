@@ -76,7 +76,10 @@ impl<S: Read + Write> Connection<S> {
                 }
             };
             match read {
-                Ok(Ok(len)) if len > 0 => reader.filled(len),
+                Ok(Ok(len)) if len > 0 => {
+                    self.shared.stats.received(len);
+                    reader.filled(len);
+                }
                 Ok(_) => reader.fail(BodyError::Closed),
                 Err(_) => reader.fail(BodyError::TimedOut),
             }

@@ -64,6 +64,12 @@ impl Watch {
         }
     }
 
+    /// So many bytes of responses were sent.
+    #[inline(always)]
+    pub(crate) fn sent(&self, len: usize) {
+        self.registration.stats().sent(len);
+    }
+
     #[cold]
     fn arm(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<Expired> {
         self.registration.set_waker(cx.waker());

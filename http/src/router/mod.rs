@@ -150,11 +150,21 @@ impl<S: Clone + 'static> Router<S> {
 }
 
 impl Router {
-    /// Starts to answer a request.
-    pub(crate) fn call(&self, mut request: Request) -> Reply {
+    /// What the routes are called in metrics, in their order.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = String> {
+        self.routes.iter().map(|route| match route.is_fallback {
+            true => format!("{}/{{*}}", route.pattern),
+            false => route.pattern.clone(),
+        })
+    }
+
+    /// Starts to answer a request. `number` becomes that of its route; the number after the last route is the fallback.
+    pub(crate) fn call(&self, mut request: Request, number: &mut usize) -> Reply {
         let mut values = [Span::default(); Params::MAX];
+        *number = self.routes.len();
         match self.tree.find(request.head.path(), &mut values) {
             Some(index) => {
+                *number = index;
                 let route = &self.routes[index];
                 request.mount = route.mount;
                 if !route.names.is_empty() {

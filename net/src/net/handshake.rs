@@ -176,6 +176,7 @@ impl Net {
         }
         let flow = self.begin(handshake, segment.window, now);
         let flow = self.flows.insert(flow) as u32;
+        self.counters.opened += 1;
         match id {
             Some(id) => {
                 self.half_open.remove(id);

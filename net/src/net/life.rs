@@ -17,6 +17,7 @@ impl Net {
         if flow.tcb.state() == State::Closed {
             let end = flow.tcb.gone().map_or(Error::Closed, Error::from);
             flow.end.get_or_insert(end);
+            self.counters.resets_received += u64::from(end == Error::Reset);
             return self.gone(id);
         }
         if self.flows[id as usize].tcb.has_output() {
@@ -103,6 +104,7 @@ impl Net {
         {
             let interface = &mut self.interfaces[usize::from(flow.interface)];
             send(flow, &reset, interface);
+            self.counters.resets_sent += 1;
             self.wake_task();
         }
         self.flows[id as usize].end.get_or_insert(Error::Closed);
@@ -163,6 +165,7 @@ impl Net {
         self.timers.remove(id);
         let mut flow = self.flows.remove(id as usize);
         flow.tcb.release(&mut self.budget);
+        self.counters.closed += 1;
         self.counters.retransmits += u64::from(flow.tcb.info().retransmits);
         self.sources.remove(flow.key.peer);
         self.map.remove(&flow.key, Slot::Flow(id));

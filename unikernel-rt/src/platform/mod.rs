@@ -18,6 +18,7 @@ use crate::{
     device::{BufferPool, FramePool},
     entropy::Generator,
     executor::Executor,
+    metrics::Collector,
     time::{Instant, TimerQueue, WallClock},
 };
 use alloc::vec::Vec;
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     pub(crate) buffers: RefCell<BufferPool>,
     /// What crash reports say besides.
     pub(crate) sections: RefCell<Vec<Section>>,
+    pub(crate) collectors: RefCell<Vec<Collector>>,
 }
 
 impl Core {
@@ -47,6 +49,7 @@ impl Core {
             frames: RefCell::default(),
             buffers: RefCell::default(),
             sections: RefCell::default(),
+            collectors: RefCell::default(),
         }
     }
 }

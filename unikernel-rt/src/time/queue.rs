@@ -16,6 +16,8 @@ pub(crate) struct TimerQueue {
     /// Each entry is due no later than the two at `2n + 1` and `2n + 2`.
     heap: Vec<Entry>,
     timers: Slab<Timer>,
+    started: u64,
+    fired: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -34,6 +36,7 @@ struct Timer {
 
 impl TimerQueue {
     pub(crate) fn start(&mut self, deadline: Instant) -> TimerId {
+        self.started += 1;
         let id = self.timers.insert(Timer { deadline, place: None, waker: None });
         self.enqueue(deadline, id);
         id
@@ -86,9 +89,15 @@ impl TimerQueue {
                 let deadline = timer.deadline;
                 self.enqueue(deadline, id);
             } else if let Some(waker) = timer.waker.take() {
+                self.fired += 1;
                 waker.wake();
             }
         }
+    }
+
+    /// How many timers run, and how many were started and have fired so far.
+    pub(crate) fn counts(&self) -> (usize, u64, u64) {
+        (self.heap.len(), self.started, self.fired)
     }
 
     /// When to call [`expire`](Self::expire) next.

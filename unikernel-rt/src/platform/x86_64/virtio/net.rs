@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Result,
-    device::{Frame, HEADROOM, NetDevice, Offloads, PACKET_LEN_MAX, pool},
+    device::{Frame, HEADROOM, NetDevice, Offloads, PACKET_LEN_MAX, PortStats, pool},
 };
 use alloc::format;
 use core::task::{Context, Poll};
@@ -45,6 +45,8 @@ pub(super) struct VirtioNet<T: Transport> {
     armed: bool,
     /// A packet was dropped because there was no memory for the next one; it was said once.
     starved: bool,
+    /// How many so far.
+    dropped: u64,
     /// The device broke the rules; it is left alone from then on.
     broken: bool,
 }
@@ -84,6 +86,7 @@ impl<T: Transport> VirtioNet<T> {
             awaits_room: false,
             armed: true,
             starved: false,
+            dropped: 0,
             broken: false,
         };
         device.transmit.interrupt(false);
@@ -159,6 +162,7 @@ impl<T: Transport> VirtioNet<T> {
     fn drop_packet(&mut self, frame: Frame, missing: usize) {
         // Its buffers go to the pool, from where they come back.
         drop(frame);
+        self.dropped += 1;
         self.refill_many(missing);
         if !core::mem::replace(&mut self.starved, true) {
             crate::log::warn!(
@@ -253,6 +257,11 @@ impl<T: Transport> NetDevice for VirtioNet<T> {
         self.transmit.announce(&mut self.transport);
         self.receive.announce(&mut self.transport);
         self.reclaim();
+    }
+
+    fn stats(&self) -> PortStats {
+        let (used, len) = (self.transmit.used(), self.transmit.len());
+        PortStats { received_dropped: self.dropped, send_queue_used: used, send_queue_len: len }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {

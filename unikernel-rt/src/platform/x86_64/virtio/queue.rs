@@ -62,6 +62,11 @@ impl Queue {
         self.rings.len()
     }
 
+    /// How many buffers the device has.
+    pub(super) fn used(&self) -> usize {
+        self.len() - self.free.len()
+    }
+
     /// Whether the device has all buffers it can have.
     #[inline]
     pub(super) fn is_full(&self) -> bool {

@@ -1,0 +1,192 @@
+//! The metrics of the machine over HTTP: [`MetricsPort`], [`router`]. And what this server counts itself.
+//!
+//! One argument of `main` and one line, and the boot argument `metrics=9090` opens a port for Prometheus:
+//!
+//! ```
+//! # #[allow(dead_code)] mod app {
+//! use unikernel_http::{MetricsPort, Router, get, serve};
+//! use unikernel_net::Stack;
+//!
+//! async fn main(stack: Stack, metrics: MetricsPort) -> unikernel_rt::Result {
+//!     metrics.open(&stack)?;
+//!     serve(stack.listen(8080)?, Router::new().route("/", get(async || "hello"))).await
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+
+use crate::{IntoResponse, Response, Router, Status, get, serve, server::Shared};
+use alloc::{boxed::Box, rc::Rc, string::String, vec::Vec};
+use core::cell::Cell;
+use unikernel_net::Stack;
+use unikernel_rt::{
+    Acquire, Machine, Result, args,
+    metrics::{self, Buckets, Page, Stopwatch, collect_with},
+    spawn_named,
+};
+
+/// A router that answers `GET /metrics` with the metrics of the machine, and nothing else. Whoever reaches it reads them:
+/// serve it on a port that only the scraper reaches.
+pub fn router() -> Router {
+    Router::new().route("/metrics", get(async || page()))
+}
+
+fn page() -> Response {
+    metrics::text().into_response().with_header("Content-Type", metrics::CONTENT_TYPE)
+}
+
+/// The port for metrics that the boot argument `metrics=PORT` names; without it there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsPort(pub Option<u16>);
+
+impl Acquire for MetricsPort {
+    async fn acquire(_: &mut Machine) -> Result<MetricsPort> {
+        args::take("metrics").map(MetricsPort)
+    }
+}
+
+impl MetricsPort {
+    /// Serves [`router`] on the port, in a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// Somebody listens on that port.
+    pub fn open(self, stack: &Stack) -> Result {
+        if let Some(port) = self.0 {
+            let listener = stack.listen(port)?;
+            spawn_named("metrics", async { serve(listener, router()).await });
+        }
+        Ok(())
+    }
+}
+
+/// What a server counts.
+pub(crate) struct Stats {
+    /// One for each route of the router, then [two more](Stats::new).
+    routes: Box<[Route]>,
+    in_flight: Cell<u64>,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    connections: Cell<u64>,
+}
+
+struct Route {
+    pattern: String,
+    /// Responses by the first digit of their status.
+    classes: [Cell<u64>; CLASSES.len()],
+    times: Buckets,
+}
+
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// A request that is being answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) route: usize,
+    pub(crate) begun: Stopwatch,
+}
+
+impl Stats {
+    /// `patterns` are the router's. Requests that fit none are counted as `fallback`, those that are no valid request as
+    /// `invalid`: so how many series there are is up to the app, not to its peers.
+    pub(crate) fn new(patterns: impl Iterator<Item = String>) -> Stats {
+        let own = ["fallback", "invalid"].map(String::from);
+        let routes: Vec<_> = patterns.chain(own).map(Route::new).collect();
+        let zero = || Cell::new(0);
+        Stats { routes: routes.into(), in_flight: zero(), bytes_in: zero(), bytes_out: zero(), connections: zero() }
+    }
+
+    /// A request is answered.
+    #[inline(always)]
+    pub(crate) fn answered(&self, call: Call, status: Status) {
+        if let Some(route) = self.routes.get(call.route) {
+            route.count(status);
+            route.times.observe(call.begun.micros());
+        }
+    }
+
+    /// What came is no valid request.
+    #[cold]
+    pub(crate) fn refused(&self, status: Status) {
+        if let Some(route) = self.routes.last() {
+            route.count(status);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn received(&self, len: usize) {
+        self.bytes_in.set(self.bytes_in.get().wrapping_add(len as u64));
+    }
+
+    #[inline(always)]
+    pub(crate) fn sent(&self, len: usize) {
+        self.bytes_out.set(self.bytes_out.get().wrapping_add(len as u64));
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.set(self.connections.get().wrapping_add(1));
+    }
+
+    fn write(&self, page: &mut Page) {
+        for route in &self.routes {
+            let name = &*route.pattern;
+            for (class, count) in CLASSES.iter().zip(&route.classes).filter(|(_, count)| count.get() > 0) {
+                let labels = [("route", name), ("status", *class)];
+                page.counter(
+                    "unikernel_http_requests_total",
+                    "Requests answered, by route and status.",
+                    &labels,
+                    count.get(),
+                );
+            }
+            let help = "From a request's head until that of its response.";
+            page.histogram_seconds("unikernel_http_request_duration_seconds", help, &[("route", name)], &route.times);
+        }
+        let help = "Requests whose answer is not there, or not sent yet.";
+        page.gauge("unikernel_http_requests_in_flight", help, &[], self.in_flight.get());
+        page.counter("unikernel_http_received_bytes_total", "Bytes of requests.", &[], self.bytes_in.get());
+        page.counter("unikernel_http_sent_bytes_total", "Bytes of responses.", &[], self.bytes_out.get());
+        page.counter("unikernel_http_connections_total", "Connections that were served.", &[], self.connections.get());
+    }
+}
+
+impl Route {
+    fn new(pattern: String) -> Route {
+        Route { pattern, classes: Default::default(), times: Buckets::new() }
+    }
+
+    #[inline(always)]
+    fn count(&self, status: Status) {
+        if let Some(class) = self.classes.get(usize::from(status.code() / 100).wrapping_sub(2)) {
+            class.set(class.get().wrapping_add(1));
+        }
+    }
+}
+
+/// Puts the numbers of a server on the page, as long as it lives.
+pub(crate) fn start(server: &Rc<Shared>) {
+    let server = Rc::downgrade(server);
+    collect_with(move |page| {
+        let Some(server) = server.upgrade() else { return false };
+        server.stats.write(page);
+        true
+    });
+}
+
+/// Counts as a request in flight while it lives.
+pub(crate) struct InFlight(Rc<Shared>);
+
+impl InFlight {
+    pub(crate) fn new(server: Rc<Shared>) -> InFlight {
+        let count = &server.stats.in_flight;
+        count.set(count.get() + 1);
+        InFlight(server)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let count = &self.0.stats.in_flight;
+        count.set(count.get() - 1);
+    }
+}

@@ -1,0 +1,75 @@
+//! What the runtime itself counts: tasks, timers, heap, time.
+
+use super::Page;
+use crate::{
+    heap,
+    platform::with_core,
+    task::TaskInfo,
+    time::{Instant, unix_time},
+};
+use alloc::string::ToString;
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// When `main` began, in microseconds since boot; 0 before that.
+static MAIN_MICROS: AtomicU64 = AtomicU64::new(0);
+
+/// The devices are there, and `main` begins.
+pub(crate) fn main_begins() {
+    MAIN_MICROS.store(Instant::now().as_micros(), Ordering::Relaxed);
+}
+
+pub(super) fn collect(page: &mut Page) {
+    about(page);
+    tasks(page);
+    timers(page);
+    memory(page);
+}
+
+fn about(page: &mut Page) {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("profile", profile)];
+    page.gauge("unikernel_build_info", "The runtime of this image.", &labels, 1_u64);
+    let uptime = Duration::from_micros(Instant::now().as_micros());
+    page.gauge("unikernel_uptime_seconds", "Time since the machine started.", &[], uptime);
+    let start = unix_time().saturating_sub(uptime);
+    page.gauge("unikernel_start_time_seconds", "When the machine started, since 1970.", &[], start);
+    let boot = Duration::from_micros(MAIN_MICROS.load(Ordering::Relaxed));
+    page.gauge("unikernel_boot_seconds", "From the machine's start until `main` began.", &[], boot);
+}
+
+fn tasks(page: &mut Page) {
+    let mut count = |task: TaskInfo| {
+        let name = task.name.to_string();
+        page.gauge(
+            "unikernel_tasks",
+            "Tasks by name, or the place where they were spawned.",
+            &[("task", &name)],
+            1_u64,
+        );
+    };
+    with_core(|core| core.executor.for_each(&mut count));
+    let stats = with_core(|core| core.executor.stats());
+    page.counter("unikernel_tasks_spawned_total", "Tasks that were started.", &[], stats.spawned);
+    page.counter("unikernel_task_polls_total", "Times a task ran until it waited.", &[], stats.polls);
+    page.counter("unikernel_task_run_seconds_total", "Time in which a task ran.", &[], stats.run_time);
+    page.gauge("unikernel_task_poll_seconds_max", "The longest a task ran without waiting.", &[], stats.longest_poll);
+    page.counter("unikernel_executor_rounds_total", "Rounds over the ready tasks.", &[], stats.rounds);
+}
+
+fn timers(page: &mut Page) {
+    let (running, started, fired) = with_core(|core| core.timers.borrow().counts());
+    page.gauge("unikernel_timers", "Timers that run.", &[], running);
+    page.counter("unikernel_timers_started_total", "Timers that were started.", &[], started);
+    page.counter("unikernel_timers_fired_total", "Timers whose moment came.", &[], fired);
+}
+
+fn memory(page: &mut Page) {
+    let stats = heap::stats();
+    page.gauge("unikernel_heap_bytes", "Size of the heap.", &[], stats.total);
+    page.gauge("unikernel_heap_used_bytes", "Allocated now.", &[], stats.in_use);
+    page.gauge("unikernel_heap_used_bytes_max", "The most that was allocated at once.", &[], stats.peak);
+    page.gauge("unikernel_heap_free_bytes", "What can still be allocated, about.", &[], heap::free().min(stats.total));
+}
