@@ -5,7 +5,7 @@ mod common;
 
 use common::{answers, block_on, exchange_with};
 use std::{cell::Cell, rc::Rc};
-use unikernel_http::{Health, Path, Response, Router, Server, Status, get, metrics, post};
+use unikernel_http::{Health, Path, Router, Server, Status, get, metrics, post};
 use unikernel_rt::{
     metrics::text,
     time::{Duration, sleep},
@@ -105,7 +105,7 @@ fn health_is_what_the_checks_say() {
         let (database, queue) = (Rc::new(Cell::new(true)), Rc::new(Cell::new(true)));
         let checks = (database.clone(), queue.clone());
         let health = Health::new().check("database", move || checks.0.get()).check("queue", move || checks.1.get());
-        let server = Server::new(Router::new().route("/", get(async || Response::default())).merge(health.router()));
+        let server = Server::new(Router::new().route("/", get(async || "hello")).merge(health.router()));
         let states = [
             (true, true, 200, "ready\n"),
             (false, true, 503, "not ready: database\n"),
