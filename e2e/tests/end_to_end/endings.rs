@@ -191,10 +191,11 @@ fn crashes_before_main_do_not_go_on_for_ever() {
 
 #[test]
 fn a_crash_may_halt() {
-    let vm = Vm::serving("e2e-guest", "on-crash=halt --timeout 20");
+    let vm = Vm::serving("e2e-guest", "on-crash=halt");
     ask(&vm, "/panic");
     vm.says("unikernel: end of report\nunikernel: halted, ");
-    assert_eq!(vm.ends().code, 124, "the machine stays for a debugger");
+    // Ports are forwarded for as long as there is a machine.
+    assert!(connect(vm.port).is_ok(), "the machine stays for a debugger");
 }
 
 #[test]
@@ -225,6 +226,6 @@ fn a_saved_log_is_symbolised() {
     assert_eq!(qemu.wait().unwrap().code(), Some(101 << 1 | 1));
     let output = Command::new(image::tool()).arg("symbolize").arg(log.path()).output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    let parts = [" WARN  asked to log the number 7\n", "e2e_guest::panics", &place_of("panic!("), "inlined into "];
+    let parts = [" WARN  asked to log the number 7\n", "e2e_guest::", &place_of("panic!("), "inlined into "];
     assert!(parts.iter().all(|part| shown.contains(part)), "{shown}{}", String::from_utf8_lossy(&output.stderr));
 }
