@@ -1,8 +1,24 @@
-//! The heap, seen from outside: how much of it is in use.
+//! The heap: how much of it is in use, and the bookkeeping behind it, which the machine's memory is managed with.
+//!
+//! On the bare machine `platform/x86_64/heap.rs` is the allocator; all that can be said without touching memory is here,
+//! in [`blocks`] and the modules below it, as safe code.
+
+#[cfg(any(target_os = "none", test))]
+pub(crate) mod blocks;
+#[cfg(any(target_os = "none", test))]
+pub(crate) mod chunks;
+#[cfg(any(target_os = "none", test))]
+mod runs;
+#[cfg(any(target_os = "none", test))]
+pub(crate) mod sizes;
+#[cfg(any(target_os = "none", test))]
+mod slabs;
+#[cfg(test)]
+mod tests;
 
 use crate::platform;
 
-/// Sizes in bytes.
+/// Sizes in bytes. A block counts with what it takes, which is a little more than what was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeapStats {
     /// Allocated now.
@@ -23,6 +39,26 @@ impl HeapStats {
 /// The heap now. All zero on the hosted platform, which uses the system's allocator.
 pub fn stats() -> HeapStats {
     platform::heap_stats()
+}
+
+/// How many [`classes`] there are: one for each size of small blocks, and one for all others.
+pub const SIZES: usize = 33;
+
+/// The blocks of one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassStats {
+    /// The longest block of this class; `None` for the last, of all that are longer than those of the others.
+    pub block_len_max: Option<usize>,
+    /// Blocks in use.
+    pub blocks: usize,
+    /// Bytes that serve this class: its blocks, and room for more of them.
+    pub held: usize,
+}
+
+/// The blocks of all sizes now, the smallest first. Empty on the hosted platform, which uses the system's allocator. Some
+/// hundred instructions.
+pub fn classes() -> [ClassStats; SIZES] {
+    platform::heap_classes()
 }
 
 /// Bytes that can still be allocated, about: not in use, or in frames that wait to be used again and are given back when

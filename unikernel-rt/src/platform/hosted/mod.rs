@@ -13,7 +13,7 @@ use super::Core;
 use crate::{
     args::BootArgs,
     crash::Report,
-    heap::HeapStats,
+    heap::{self, ClassStats, HeapStats},
     log::ring::{Kind, Level, Ring},
     task::JoinHandle,
     time::Instant,
@@ -103,6 +103,10 @@ pub(crate) fn protections() -> crate::protection::Protections {
 
 pub(crate) fn heap_stats() -> HeapStats {
     HeapStats::default()
+}
+
+pub(crate) fn heap_classes() -> [ClassStats; heap::SIZES] {
+    [ClassStats::default(); heap::SIZES]
 }
 
 pub(crate) fn heap_free() -> usize {

@@ -39,7 +39,7 @@ pub(crate) use crash::{crash_count, main_reached, previous_crash};
 pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use generation::vm_generation;
-pub(crate) use heap::{heap_free, heap_stats};
+pub(crate) use heap::{heap_classes, heap_free, heap_stats};
 #[cfg(feature = "text-log")]
 pub(crate) use log_ring::log_line;
 pub(crate) use log_ring::with_log;

@@ -51,6 +51,11 @@ pub(super) fn resume() {
     }
 }
 
+/// No running `catch_panic` is gone back to: the failure to come ends the machine.
+pub(super) fn forget() {
+    RUNNING.store(false, Ordering::Relaxed);
+}
+
 /// Saves the registers in `slot` and calls `f(argument)`. Returns 0 after it, 1 when `go_back` ended it.
 #[unsafe(naked)]
 unsafe extern "C" fn call_with_way_back(
