@@ -5,6 +5,7 @@ use crate::limits::RECORD_LEN_MAX;
 use alloc::vec::Vec;
 use core::ops::Range;
 use rustls::{ConnectionTrafficSecrets, Error, PeerMisbehaved, crypto::cipher::Iv};
+use zeroize::Zeroize;
 
 /// Type, version, length.
 pub(crate) const HEADER_LEN: usize = 5;
@@ -73,6 +74,17 @@ impl Cipher {
 
     fn explicit_len(&self) -> usize {
         if self.has_explicit_nonce { EXPLICIT_LEN } else { 0 }
+    }
+
+    /// Keys wipe themselves.
+    fn wipe(&mut self) {
+        self.iv.zeroize();
+    }
+}
+
+impl Drop for Cipher {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
@@ -204,5 +216,28 @@ impl Opener {
         let additional = Cipher::additional12(seq, typ, data.len());
         self.cipher.key.open(&nonce, &additional, data, tag).map_err(|_| Error::DecryptError)?;
         Ok((typ, start..start + data.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_direction_that_goes_leaves_nothing() {
+        fn wipes_itself<T: zeroize::ZeroizeOnDrop>() {}
+        wipes_itself::<aes_gcm::Aes128Gcm>();
+        wipes_itself::<aes_gcm::Aes256Gcm>();
+        wipes_itself::<chacha20poly1305::ChaCha20Poly1305>();
+        wipes_itself::<hmac::Hmac<sha2::Sha256>>();
+        wipes_itself::<hmac::Hmac<sha2::Sha384>>();
+        wipes_itself::<x25519_dalek::EphemeralSecret>();
+        wipes_itself::<p256::SecretKey>();
+        wipes_itself::<p384::SecretKey>();
+        wipes_itself::<ed25519_dalek::SigningKey>();
+        let mut cipher = Cipher::new(Algorithm::ChaCha20Poly1305, &[1; 32], &Iv::new([2; NONCE_LEN]), Version::Tls13);
+        assert_eq!(cipher.nonce(0), [2; NONCE_LEN]);
+        cipher.wipe();
+        assert_eq!(cipher.iv, [0; NONCE_LEN]);
     }
 }

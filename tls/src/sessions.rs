@@ -10,6 +10,7 @@ use rustls::{
     server::StoresServerSessions,
 };
 use spin::Mutex;
+use zeroize::Zeroizing;
 
 /// Values by key; the oldest goes when it is full.
 struct Bounded<K, V> {
@@ -40,9 +41,9 @@ impl<K: PartialEq, V> Bounded<K, V> {
     }
 }
 
-/// What a server remembers of its clients. A look-up takes time in proportion to the bound, of which the comparison of
+/// What a server remembers of its clients: master secrets, which are wiped when they go. A look-up takes time in proportion to the bound, of which the comparison of
 /// a thousand random ids is below a hundredth of a handshake.
-pub(crate) struct ServerSessions(Mutex<Bounded<Vec<u8>, Vec<u8>>>);
+pub(crate) struct ServerSessions(Mutex<Bounded<Vec<u8>, Zeroizing<Vec<u8>>>>);
 
 impl ServerSessions {
     pub(crate) fn new(len_max: usize) -> ServerSessions {
@@ -52,16 +53,16 @@ impl ServerSessions {
 
 impl StoresServerSessions for ServerSessions {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.0.lock().insert(key, value);
+        self.0.lock().insert(key, Zeroizing::new(value));
         true
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.lock().get_mut(&key.to_vec()).cloned()
+        self.0.lock().get_mut(&key.to_vec()).map(|value| value.to_vec())
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.lock().remove(&key.to_vec())
+        self.0.lock().remove(&key.to_vec()).map(|mut value| core::mem::take(&mut *value))
     }
 
     fn can_cache(&self) -> bool {

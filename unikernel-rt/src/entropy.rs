@@ -14,6 +14,7 @@ use crate::{
     time::{Duration, Instant},
 };
 use chacha::{BLOCK_LEN, KEY_LEN};
+use zeroize::Zeroize;
 
 /// Bytes drawn before the generator is seeded again.
 const RESEED_AFTER_BYTES: usize = 1 << 20;
@@ -92,6 +93,11 @@ impl Generator {
         self.used = KEY_LEN;
     }
 
+    fn wipe(&mut self) {
+        self.key.zeroize();
+        self.batch.zeroize();
+    }
+
     /// A new key from the old one and the platform's sources: no weaker than the better of the two.
     fn stir(&mut self, now: Instant, seed: [u8; KEY_LEN]) {
         self.refill();
@@ -102,6 +108,13 @@ impl Generator {
         self.batch = [0; BATCH_LEN];
         self.drawn_bytes = 0;
         self.reseed_at = now + RESEED_AFTER;
+    }
+}
+
+/// The key before a seed of its own, and that of a core that ends, are nobody's business.
+impl Drop for Generator {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
@@ -169,6 +182,14 @@ mod tests {
             !generator.batch.windows(8).any(|window| bytes.windows(8).any(|drawn| drawn == window && drawn != [0; 8]))
         );
         assert_ne!(generator.key, [7; 32], "the key of the drawn bytes is gone");
+    }
+
+    #[test]
+    fn a_generator_that_goes_leaves_nothing() {
+        let mut generator = Generator::new([7; 32]);
+        draw(&mut generator, 100);
+        generator.wipe();
+        assert!(generator.key.iter().chain(&generator.batch).all(|byte| *byte == 0));
     }
 
     #[test]

@@ -6,15 +6,16 @@ use rustls::{
     Error, NamedGroup, PeerMisbehaved,
     crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup},
 };
+use zeroize::Zeroizing;
 
 /// The groups in the order in which we like them: the cheapest first.
 pub(super) static ALL: &[&dyn SupportedKxGroup] = &[&X25519, &P256, &P384];
 
 const INVALID: Error = Error::PeerMisbehaved(PeerMisbehaved::InvalidKeyShare);
 
-fn random<const LEN: usize>() -> [u8; LEN] {
-    let mut bytes = [0; LEN];
-    unikernel_rt::entropy::fill(&mut bytes);
+fn random<const LEN: usize>() -> Zeroizing<[u8; LEN]> {
+    let mut bytes = Zeroizing::new([0; LEN]);
+    unikernel_rt::entropy::fill(&mut *bytes);
     bytes
 }
 
@@ -74,7 +75,7 @@ macro_rules! prime_curve {
             fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
                 // A number of this length is zero or beyond the group's order once in 2^32 times or less often.
                 let secret = loop {
-                    if let Ok(secret) = $curve::SecretKey::from_slice(&random::<$len>()) {
+                    if let Ok(secret) = $curve::SecretKey::from_slice(&*random::<$len>()) {
                         break secret;
                     }
                 };

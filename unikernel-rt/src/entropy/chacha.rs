@@ -1,6 +1,8 @@
 //! The ChaCha20 block function (RFC 8439, 2.3). Written out because the generator needs nothing else of the cipher:
 //! with `rand_chacha` an image was 8 KB larger.
 
+use zeroize::Zeroize;
+
 pub(super) const KEY_LEN: usize = 32;
 pub(super) const BLOCK_LEN: usize = 64;
 
@@ -40,6 +42,9 @@ pub(super) fn block(key: &[u8; KEY_LEN], counter: u32, nonce: &[u8; 12]) -> [u8;
     for ((bytes, word), start) in output.as_chunks_mut().0.iter_mut().zip(state).zip(start) {
         *bytes = word.wrapping_add(start).to_le_bytes();
     }
+    // The key, and what leads back to it.
+    start.zeroize();
+    state.zeroize();
     output
 }
 

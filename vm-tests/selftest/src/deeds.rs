@@ -4,7 +4,7 @@ extern crate alloc;
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::{future::Future, hint::black_box, pin::Pin};
-use unikernel_rt::{Error, Result, misuse, spawn};
+use unikernel_rt::{Error, Result, misuse, spawn, spawn_supervised};
 
 /// Starts a deed.
 pub type Deed = fn() -> Pin<Box<dyn Future<Output = ()>>>;
@@ -34,6 +34,11 @@ deeds! {
     "double-free": misuse::double_free(),
     "foreign-free": misuse::foreign_free(),
     "heap-overflow": misuse::heap_overflow(),
+    "heap-overflow-by-one": misuse::heap_overflow_by_one(),
+    "double-free-large": misuse::double_free_large(),
+    "interior-free": misuse::interior_free(),
+    "wrong-size-free": misuse::wrong_size_free(),
+    "double-free-in-task": spawn_supervised(async { misuse::double_free() }).await,
     "divide-by-zero": misuse::divide_by_zero(),
     "invalid-instruction": misuse::invalid_instruction(),
     "panic": panic!("asked to panic"),

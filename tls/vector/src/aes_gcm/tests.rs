@@ -190,3 +190,21 @@ fn keys_of_other_lengths_are_none() {
         assert!(Key::new(&vec![0; len]).is_none(), "{len} bytes");
     }
 }
+
+#[test]
+fn a_key_that_goes_leaves_nothing() {
+    let bytes: [u8; 32] = core::array::from_fn(|at| at as u8 + 1);
+    let Some(key) = Key::new(&bytes) else { return };
+    let mut key = core::mem::MaybeUninit::new(key);
+    let memory = key.as_ptr().cast::<u8>();
+    let has_key = || {
+        // SAFETY: `key` is there, with every byte written, whether its value was dropped or not.
+        let memory = unsafe { core::slice::from_raw_parts(memory, size_of::<Key>()) };
+        (memory.windows(16).any(|part| part == &bytes[..16]), memory.iter().filter(|byte| **byte != 0).count())
+    };
+    assert!(has_key().0);
+    // SAFETY: it was written above, and is not used after.
+    unsafe { key.assume_init_drop() };
+    // Only the number of rounds is left.
+    assert_eq!(has_key(), (false, 1));
+}

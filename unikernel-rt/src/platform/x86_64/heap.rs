@@ -10,8 +10,6 @@
 //! this boot knows, shows such a write when the block is freed. What is found wrong ends the machine.
 
 mod canary;
-#[cfg(feature = "selftest")]
-pub(super) mod misuse;
 
 use super::{
     memory, recover, seed,

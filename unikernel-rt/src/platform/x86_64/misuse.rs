@@ -4,8 +4,8 @@
 //! instruction that returns.
 
 use super::{memory, serial::console_line};
-use alloc::boxed::Box;
-use core::{arch::asm, hint::black_box, ptr};
+use alloc::{boxed::Box, vec, vec::Vec};
+use core::{arch::asm, hint::black_box, mem::ManuallyDrop, ptr};
 
 /// The instruction `ret`.
 const RET: u8 = 0xc3;
@@ -124,4 +124,35 @@ pub fn heap_overflow() {
     unsafe { ptr::write_bytes(black_box(block).cast::<u8>(), 0x55, 64) };
     // SAFETY: the block of `into_raw`.
     drop(unsafe { Box::from_raw(block) });
+}
+
+/// Writes one byte past the end of a block, and makes that longer.
+pub fn heap_overflow_by_one() {
+    let mut bytes = Vec::<u8>::with_capacity(100_001);
+    // SAFETY: none: this is the deed.
+    unsafe { black_box(bytes.as_mut_ptr()).add(100_001).write(0x55) };
+    bytes.reserve_exact(300_000);
+}
+
+/// Frees a long block twice.
+pub fn double_free_large() {
+    let mut bytes = ManuallyDrop::new(vec![7_u8; 100_000]);
+    // SAFETY: the value is not used again, but for the deed.
+    unsafe { ManuallyDrop::drop(black_box(&mut bytes)) };
+    // SAFETY: none: this is the deed.
+    unsafe { ManuallyDrop::drop(black_box(&mut bytes)) };
+}
+
+/// Frees a part of a block.
+pub fn interior_free() {
+    let block = Box::into_raw(Box::new([7_u64; 10]));
+    // SAFETY: the pointer stays in the block. Its being freed is the deed.
+    drop(unsafe { Box::from_raw(black_box(block).cast::<[u64; 5]>().byte_add(16)) });
+}
+
+/// Frees a block as a longer one.
+pub fn wrong_size_free() {
+    let block = Box::into_raw(Box::new([7_u64; 5]));
+    // SAFETY: none: this is the deed.
+    drop(unsafe { Box::from_raw(black_box(block).cast::<[u64; 50]>()) });
 }
