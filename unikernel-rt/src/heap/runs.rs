@@ -1,7 +1,10 @@
 //! Free runs of chunks, by length: lists under two levels of bitmaps, so that a long enough run is found in constant
 //! time. Neighbours join at once. This is TLSF (Masmano et al., ECRTS 2004), but with its headers in the descriptors.
 
-use super::chunks::{Chunk, Chunks, FREE, Id};
+use super::{
+    chunks::{Chunk, Chunks, FREE, Id},
+    sizes::CHUNK_LEN,
+};
 
 /// Lists for the lengths between two powers of two.
 const LISTS: usize = 1 << LIST_BITS;
@@ -90,11 +93,11 @@ impl Runs {
     fn find(&self, chunks: &Chunks<'_>, len: usize, align: usize) -> Option<(Id, usize)> {
         let skip = |run: Id| {
             let address = chunks.address(run);
-            (address.next_multiple_of(align) - address) / super::sizes::CHUNK_LEN
+            Some((address.checked_next_multiple_of(align)? - address) / CHUNK_LEN)
         };
-        let longest_skip = align.div_ceil(super::sizes::CHUNK_LEN) - 1;
+        let longest_skip = align.div_ceil(CHUNK_LEN) - 1;
         if let Some(run) = self.first_of_at_least(rounded_up(len.checked_add(longest_skip)?)) {
-            return Some((run, skip(run)));
+            return Some((run, skip(run)?));
         }
         let (level, list) = place(len);
         let mut run = *self.first.get(level)?.get(list)?;
@@ -102,7 +105,7 @@ impl Runs {
             if !run.is_some() {
                 return None;
             }
-            let skipped = skip(run);
+            let skipped = skip(run)?;
             if chunks[run].len as usize >= len + skipped {
                 return Some((run, skipped));
             }

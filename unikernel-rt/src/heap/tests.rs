@@ -291,6 +291,21 @@ fn a_region_that_grows_joins_what_it_has() {
     assert!(allocate(&mut blocks, layout(2 * CHUNK_LEN, 1)).is_some());
 }
 
+#[test]
+fn no_alignment_is_too_large_to_be_asked_for() {
+    let mut blocks = heap(&[(0xffff_ffff_0000_1000, 1000)]);
+    for bits in 0..63 {
+        let layout = layout(100, 1 << bits);
+        let address = allocate(&mut blocks, layout);
+        assert_eq!(address.is_some(), bits <= 20, "2^{bits}");
+        if let Some(address) = address {
+            assert!(address.is_multiple_of(layout.align()));
+            assert_eq!(free(&mut blocks, address, layout), Ok(()));
+        }
+        blocks.give_back_idle();
+    }
+}
+
 /// A block just freed is not the next, and slots do not come in a row.
 #[test]
 fn the_order_of_small_blocks_is_not_foretold() {

@@ -127,6 +127,7 @@ impl State {
     fn add(&mut self, region: Region) {
         let Some(place) = self.regions.iter().position(|known| known.chunks == 0) else { return };
         if place == 0 {
+            // There is no generator yet. Without a source in the CPU these are the clock's jitter, which may be guessed.
             let [canary, order, ..] = seed::words();
             self.canary = Canary::new(canary);
             self.blocks.seed(order);
