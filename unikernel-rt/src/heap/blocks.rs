@@ -15,6 +15,9 @@ use core::{alloc::Layout, fmt};
 
 pub(crate) use super::slabs::Freed;
 
+/// The room behind a block that grows, in its lengths.
+const GROWTH: usize = 3;
+
 /// The state.
 pub(crate) struct Blocks<'a> {
     chunks: Chunks<'a>,
@@ -98,11 +101,17 @@ impl<'a> Blocks<'a> {
 
     /// The address of a block. `None` when memory is short.
     pub(crate) fn allocate(&mut self, layout: Layout, class: Option<usize>) -> Option<usize> {
-        let Some(class) = class else { return self.allocate_large(layout) };
+        let Some(class) = class else { return self.allocate_large(layout, 0) };
         self.take(class).or_else(|| {
             self.slabs.refill(&mut self.chunks, &mut self.runs, class)?;
             self.take(class)
         })
+    }
+
+    /// The address of a large block for one that had no room to grow: what grows once does so again, so this one can, to four
+    /// times its length. `None` where no memory has so much in one piece.
+    pub(crate) fn allocate_to_grow(&mut self, layout: Layout) -> Option<usize> {
+        self.allocate_large(layout, sizes::chunks_of(layout.size()).checked_mul(GROWTH)?)
     }
 
     /// Frees a small block of the first region, if `is_intact` then. It is the largest region, so this is nearly always
@@ -193,9 +202,9 @@ impl<'a> Blocks<'a> {
         self.stats.peak = self.stats.peak.max(self.stats.in_use);
     }
 
-    fn allocate_large(&mut self, layout: Layout) -> Option<usize> {
+    fn allocate_large(&mut self, layout: Layout, room: usize) -> Option<usize> {
         let len = sizes::chunks_of(layout.size());
-        let start = self.runs.take(&mut self.chunks, len, layout.align())?;
+        let start = self.runs.take(&mut self.chunks, len, layout.align(), room)?;
         self.mark_large(start, len);
         self.large_blocks += 1;
         self.large_chunks += len;

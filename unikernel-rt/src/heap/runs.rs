@@ -44,9 +44,10 @@ impl Runs {
         Runs { levels: 0, lists: [0; LEVELS], first: [[Id::NONE; LISTS]; LEVELS] }
     }
 
-    /// Takes a run out whose first byte has the alignment. What is too much of it stays free.
-    pub(super) fn take(&mut self, chunks: &mut Chunks<'_>, len: usize, align: usize) -> Option<Id> {
-        let (run, skip) = self.find(chunks, len, align)?;
+    /// Takes a run out whose first byte has the alignment, and behind which so many more chunks are free. What is too much
+    /// of it stays free.
+    pub(super) fn take(&mut self, chunks: &mut Chunks<'_>, len: usize, align: usize, room: usize) -> Option<Id> {
+        let (run, skip) = self.find(chunks, len.checked_add(room)?, align)?;
         let whole = chunks[run].len as usize;
         self.unlink(chunks, run);
         if skip > 0 {

@@ -151,7 +151,7 @@ impl Slabs {
 
     fn make(&mut self, chunks: &mut Chunks<'_>, runs: &mut Runs, class: usize) -> Option<Id> {
         let shape = SHAPES[class];
-        let slab = runs.take(chunks, shape.chunks.into(), 1)?;
+        let slab = runs.take(chunks, shape.chunks.into(), 1, 0)?;
         for back in 0..shape.chunks {
             chunks[slab.up(back.into())] = Chunk { kind: class as u8, free: ALL, back, ..Chunk::UNUSED };
         }

@@ -281,6 +281,23 @@ fn a_block_grows_where_it_is_if_there_is_room() {
     assert_eq!(blocks.resize(address, short, layout(1000 * CHUNK_LEN, 1)), Ok(true), "the whole region");
 }
 
+/// Free pieces of every length lie before the rest of the memory.
+#[test]
+fn what_had_to_move_has_room_to_grow() {
+    let mut blocks = heap(&[(0x10_0000, 1000)]);
+    let pieces: Vec<_> = (1..40).map(|chunks| layout(chunks * CHUNK_LEN, 1)).collect();
+    let addresses: Vec<_> = pieces.iter().map(|piece| allocate(&mut blocks, *piece).unwrap()).collect();
+    for index in (0..pieces.len()).step_by(2) {
+        free(&mut blocks, addresses[index], pieces[index]).unwrap();
+    }
+    let [short, longer, long] = [5, 10, 20].map(|chunks| layout(chunks * CHUNK_LEN, 1));
+    let tight = allocate(&mut blocks, short).unwrap();
+    assert_eq!(blocks.resize(tight, short, longer), Ok(false));
+    let roomy = blocks.allocate_to_grow(longer).unwrap();
+    assert_eq!(blocks.resize(roomy, longer, long), Ok(true));
+    assert_eq!(blocks.allocate_to_grow(layout(300 * CHUNK_LEN, 1)), None);
+}
+
 #[test]
 fn a_region_that_grows_joins_what_it_has() {
     let mut blocks = heap(&[(0x10_0000, 10)]);

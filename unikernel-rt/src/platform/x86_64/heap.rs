@@ -157,7 +157,8 @@ impl State {
     fn extend(&mut self, layout: Layout) -> bool {
         let mut regions = self.regions.iter_mut().enumerate();
         let Some((number, region)) = regions.find(|(_, region)| region.ready < region.chunks) else { return false };
-        let needed = (layout.size() + layout.align()).div_ceil(CHUNK_LEN).max(CHUNKS_STEP);
+        // Room to grow, too: see `Blocks::allocate_to_grow`.
+        let needed = ((layout.size() + layout.align()).div_ceil(CHUNK_LEN) * 4).max(CHUNKS_STEP);
         let ready = region.chunks.min(region.ready + needed);
         for index in region.ready..ready {
             // SAFETY: `lay_out` left room for `chunks` descriptors in the memory that `add` was given.
@@ -204,12 +205,21 @@ impl Heap {
     fn allocate(&self, layout: Layout, class: Option<usize>) -> Option<NonNull<u8>> {
         self.with(|state| {
             let address = state.blocks.allocate(layout, class).or_else(|| state.allocate_more(layout, class))?;
-            NonNull::new(match has_canary(layout.size(), class) {
-                // SAFETY: the block is new, of this layout, and has room for the word.
-                true => unsafe { state.finish(address, layout.size()) },
-                false => with_exposed_provenance_mut(address),
-            })
+            // SAFETY: the block is new, and of this layout.
+            unsafe { state.finish_any(address, layout.size(), class) }
         })
+    }
+
+    /// A block that takes the place of an older one.
+    fn allocate_after(&self, old: Layout, layout: Layout) -> Option<NonNull<u8>> {
+        let class = class_of(layout);
+        let roomy = self.with(|state| {
+            let grows = class.is_none() && layout.size() > old.size();
+            let address = grows.then(|| state.blocks.allocate_to_grow(layout))??;
+            // SAFETY: the block is new, and of this layout.
+            unsafe { state.finish_any(address, layout.size(), class) }
+        });
+        roomy.or_else(|| self.allocate(layout, class))
     }
 
     /// # Safety
@@ -268,7 +278,7 @@ impl Heap {
             Ok(false) => {}
             Err(misuse) => wrong(misuse),
         }
-        let new = self.allocate(new_layout, new_class)?;
+        let new = self.allocate_after(layout, new_layout)?;
         // SAFETY: two blocks that do not overlap, both at least this long.
         unsafe { new.as_ptr().copy_from_nonoverlapping(old, len.min(new_len)) };
         // SAFETY: the caller will use the new one.
@@ -278,6 +288,19 @@ impl Heap {
 }
 
 impl State {
+    /// Puts the word behind a new block that may have no room for it.
+    ///
+    /// # Safety
+    ///
+    /// It is a block of this length and class.
+    unsafe fn finish_any(&self, address: usize, len: usize, class: Option<usize>) -> Option<NonNull<u8>> {
+        NonNull::new(match has_canary(len, class) {
+            // SAFETY: it has room for the word.
+            true => unsafe { self.finish(address, len) },
+            false => with_exposed_provenance_mut(address),
+        })
+    }
+
     /// Puts the word behind a new block.
     ///
     /// # Safety
