@@ -25,7 +25,7 @@ pub(crate) struct Blocks<'a> {
     slabs: Slabs,
     large_blocks: usize,
     large_chunks: usize,
-    stats: HeapStats,
+    pub(crate) stats: HeapStats,
 }
 
 /// Why a block cannot be freed.

@@ -85,9 +85,11 @@ pub(super) fn pages(layout: Layout) -> Option<NonNull<u8>> {
     HEAP.allocate(layout, class_of(layout))
 }
 
-/// For reports: `None` where the failure came from inside the heap.
-pub(super) fn stats_unless_locked() -> Option<HeapStats> {
-    HEAP.0.try_lock().map(|state| state.stats)
+/// For reports, which may come at any time.
+pub(super) fn stats_for_report() -> HeapStats {
+    // SAFETY: three words that are always there, read past the reference that the heap's own code may hold where it was
+    // interrupted: that code reads them anew or is never gone on with.
+    unsafe { (&raw const (*HEAP.0.get()).blocks.stats).read_volatile() }
 }
 
 pub(crate) fn heap_stats() -> HeapStats {

@@ -77,20 +77,18 @@ fn trace(report: &Report) {
 }
 
 fn heap_use(_: &Report) {
-    match heap::stats_unless_locked() {
-        None => line(format_args!("unikernel: heap: it was just being used")),
-        Some(heap) => line(format_args!(
-            "unikernel: heap: {} of {} KiB in use, {} KiB at most so far",
-            heap.in_use >> 10,
-            heap.total >> 10,
-            heap.peak >> 10
-        )),
-    }
+    let heap = heap::stats_for_report();
+    line(format_args!(
+        "unikernel: heap: {} of {} KiB in use, {} KiB at most so far",
+        heap.in_use >> 10,
+        heap.total >> 10,
+        heap.peak >> 10
+    ));
 }
 
 /// What to do when memory ran out.
 pub(super) fn memory_advice() {
-    let Some(heap) = heap::stats_unless_locked() else { return };
+    let heap = heap::stats_for_report();
     let (in_use, total) = (heap.in_use >> 10, heap.total >> 10);
     let mib = (2 * heap.total + memory::image_physical().end as usize).div_ceil(1 << 20);
     line(format_args!(
