@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_generator_that_goes_leaves_nothing() {
-        let mut generator = Generator::new([7; 32]);
+        let mut generator = generator();
         draw(&mut generator, 100);
         generator.wipe();
         assert!(generator.key.iter().chain(&generator.batch).all(|byte| *byte == 0));
