@@ -79,6 +79,8 @@ pub enum What {
     Size,
     /// Smallest memory that serves.
     Memory,
+    /// Instructions a request with each protection turned off.
+    Protections,
     /// Load beside 10,000 idle connections.
     Connections,
     /// Minutes of mixed load with every answer checked.
@@ -207,6 +209,9 @@ fn prepare(options: &Options, project: &Project) -> Result {
     project.build_plugin()?;
     if options.wants_ours() {
         project.build_images(&images(options))?;
+        if options.wants(What::Protections) {
+            project.build_variants()?;
+        }
     }
     if options.wants_linux() && COMPARED.iter().any(|what| *what != What::Disk && options.wants(*what)) {
         project.build_upload_sink()?;

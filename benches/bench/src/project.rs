@@ -12,6 +12,23 @@ const BARE: &str = "x86_64-unknown-none";
 /// A static address, as the Linux guest has, and a router, or answers to a flood would not leave.
 pub const ARGUMENTS: &str = "ip=10.77.0.2/24 gw=10.77.0.1";
 
+/// A way to build `bench-site`, for comparison only.
+pub struct Variant {
+    name: &'static str,
+    arguments: &'static [&'static str],
+}
+
+impl Variant {
+    /// The boot argument `unprotected` turns protections off.
+    pub const UNPROTECTED: Variant =
+        Variant { name: "bench-site-unprotected", arguments: &["--features", "unprotected"] };
+    /// The same, and arithmetic wraps.
+    pub const UNCHECKED: Variant = Variant {
+        name: "bench-site-unchecked",
+        arguments: &["--features", "unprotected", "--config", "profile.release.overflow-checks=false"],
+    };
+}
+
 /// Where things are.
 pub struct Project {
     /// The workspace.
@@ -69,6 +86,21 @@ impl Project {
     /// Builds images. One at a time, since features of one must not reach another.
     pub fn build_images(&self, packages: &[&str]) -> Result {
         packages.iter().try_for_each(|package| self.cargo(&["--package", package, "--bin", package, "--target", BARE]))
+    }
+
+    /// Builds the variants of `bench-site`, and then it as it is: all have one name in cargo's folder.
+    pub fn build_variants(&self) -> Result {
+        for variant in [Variant::UNPROTECTED, Variant::UNCHECKED] {
+            let arguments = ["--package", "bench-site", "--bin", "bench-site", "--target", BARE];
+            self.cargo(&[&arguments[..], variant.arguments].concat())?;
+            fs::copy(self.image("bench-site"), self.variant(&variant))?;
+        }
+        self.build_images(&["bench-site"])
+    }
+
+    /// The image of a variant.
+    pub fn variant(&self, variant: &Variant) -> PathBuf {
+        self.image(variant.name)
     }
 
     /// The counter for QEMU.

@@ -74,6 +74,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "100,000 resets in 10 s, in the name of the honest client's kept connection", cases: FLOOD_RST },
     Section { title: "Disk, virtio-blk; Linux: EROFS, ext4, SQLite (WAL, synchronous=FULL)", cases: DISK },
     Section { title: "Many connections", cases: CONNECTIONS },
+    Section { title: "Protections: hello, 64 connections", cases: PROTECTIONS },
     Section { title: "Boot, idle, size, memory", cases: MACHINE },
     Section { title: "Mixed load", cases: MIXED },
 ];
@@ -189,6 +190,21 @@ const CONNECTIONS: &[Case] = &[
         Instructions,
         TimesCase(1.15, "idle10k.without"),
     ),
+];
+
+const PROTECTIONS: &[Case] = &[
+    row("protections.shipped", "as shipped: instructions/request", Instructions, TimesCase(1.05, "protections.none")),
+    row("protections.on", "an image that can turn them off, all on", Instructions, None),
+    row("protections.no-execute", "the same, data may run", Instructions, None),
+    row("protections.read-only", "the same, everything may be written", Instructions, None),
+    row("protections.null-page", "the same, with a null page", Instructions, None),
+    row("protections.stack-guard", "the same, without guards of stacks", Instructions, None),
+    row("protections.layout", "the same, one layout for all boots", Instructions, None),
+    row("protections.heap", "the same, without the heap's checks", Instructions, None),
+    row("protections.cpu", "the same, without SMEP, SMAP, UMIP", Instructions, None),
+    row("protections.watchdog", "the same, without the watchdog", Instructions, None),
+    row("protections.overflow-checks", "the same, all on, arithmetic that wraps", Instructions, None),
+    row("protections.none", "none of all these", Instructions, None),
 ];
 
 const MACHINE: &[Case] = &[

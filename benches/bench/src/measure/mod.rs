@@ -2,6 +2,7 @@
 
 mod disk;
 mod network;
+mod protections;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,9 @@ impl<'run> Bench<'run> {
             }
             if self.options.wants(What::Memory) {
                 self.memory()?;
+            }
+            if self.options.wants(What::Protections) {
+                self.protections()?;
             }
             let guest = self.ours();
             self.measure_side(Side::Ours, &guest, &guest.clone())?;
