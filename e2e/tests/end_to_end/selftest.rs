@@ -73,9 +73,16 @@ fn an_overflow_of_the_stack() {
 
 #[test]
 fn misuse_of_the_heap() {
-    check("double-free", "heap", 101, &["heap: double free"]);
-    check("foreign-free", "heap", 101, &["heap: free of a pointer that is no block"]);
-    check("heap-overflow", "heap", 101, &["heap: a block", "past its end"]);
+    for deed in ["double-free", "double-free-large", "double-free-in-task"] {
+        check(deed, "heap", 101, &["heap: double free of a block of"]);
+    }
+    for deed in ["foreign-free", "interior-free"] {
+        check(deed, "heap", 101, &["heap: free of a pointer that is no block"]);
+    }
+    check("wrong-size-free", "heap", 101, &["heap: a block of", "was freed as one of"]);
+    for deed in ["heap-overflow", "heap-overflow-by-one"] {
+        check(deed, "heap", 101, &["heap: a block of", "was written past its end"]);
+    }
 }
 
 /// Without the watchdog it hangs until the runner's patience ends.

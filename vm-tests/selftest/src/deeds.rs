@@ -16,7 +16,7 @@ macro_rules! deeds {
 }
 
 deeds! {
-    "none": (),
+    "none": core::future::ready(()).await,
     "write-text": misuse::write_text(),
     "write-rodata": misuse::write_rodata(),
     "write-relro": misuse::write_relro(),
