@@ -28,6 +28,12 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
+impl Limits {
+    /// How long a server that stops still answers requests that come: longer than a round trip, so that one which was on
+    /// its way arrives before the connection closes.
+    pub const STOP_LINGER: Duration = Duration::from_millis(500);
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

@@ -19,10 +19,12 @@ use embedded_io_async::{Read, Write};
 use futures_util::future::{Either, select};
 use slab::Slab;
 use unikernel_rt::{
+    lifecycle,
+    log::warn,
     spawn_named,
     sync::Notify,
     task::{JoinHandle, waiting_for},
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout},
 };
 
 /// Where connections come from.
@@ -32,6 +34,9 @@ pub trait Accept {
 
     /// Waits for a connection. Dropping the future loses none.
     fn accept(&mut self) -> impl Future<Output = Self::Stream>;
+
+    /// Lets nobody in any more who has not begun to come in. Nothing, by default.
+    fn close(&mut self) {}
 
     /// Who is at the other end, for [`Request::peer`](crate::Request::peer). Nobody knows, by default.
     fn peer(stream: &Self::Stream) -> Option<SocketAddr> {
@@ -47,16 +52,47 @@ impl Accept for unikernel_net::Listener {
         unikernel_net::Listener::accept(self).await
     }
 
+    fn close(&mut self) {
+        unikernel_net::Listener::close(self);
+    }
+
     fn peer(stream: &unikernel_net::Stream) -> Option<SocketAddr> {
         Some(stream.peer())
     }
 }
 
-/// Serves `router` on every connection of `listener`, with the default [`Limits`], for ever.
-pub async fn serve(listener: impl Accept, router: Router) -> ! {
+/// Serves `router` on every connection of `listener`, with the default [`Limits`], until the machine is asked to stop
+/// ([`lifecycle`]): then no request that has come is lost. It never fails; the result makes it the last line of `main`.
+#[allow(clippy::missing_errors_doc)]
+pub async fn serve(listener: impl Accept, router: Router) -> unikernel_rt::Result {
     Server::new(router).serve(listener).await;
-    // Nobody else has this server, so nobody stops it.
-    core::future::pending().await
+    Ok(())
+}
+
+/// Who comes in next, with or without what the server needs to let them in.
+pub(crate) trait Door {
+    type Guest;
+
+    async fn next(&mut self) -> (Self::Guest, Option<SocketAddr>);
+
+    /// See [`Accept::close`].
+    fn close(&mut self);
+}
+
+struct Plain<A>(A);
+
+impl<A: Accept> Door for Plain<A> {
+    type Guest = A::Stream;
+
+    async fn next(&mut self) -> (A::Stream, Option<SocketAddr>) {
+        let stream = self.0.accept().await;
+        let peer = A::peer(&stream);
+        (stream, peer)
+    }
+
+    fn close(&mut self) {
+        self.0.close();
+    }
 }
 
 /// A router with limits, and the connections it is served on. Clones are the same server.
@@ -87,6 +123,8 @@ pub(crate) struct Shared {
     spare: Cell<Out>,
     connections: RefCell<Slab<Entry>>,
     is_stopping: Cell<bool>,
+    /// When idle connections end, while it stops.
+    idle_end: Cell<Instant>,
     pub(crate) stop: Notify,
     empty: Notify,
     pub(crate) stats: Stats,
@@ -120,6 +158,7 @@ impl Server {
             spare: Cell::default(),
             connections: RefCell::default(),
             is_stopping: Cell::new(false),
+            idle_end: Cell::new(Instant::FOREVER),
             stop: Notify::of("the stop of the server"),
             empty: Notify::of("the end of the connections"),
         });
@@ -127,19 +166,55 @@ impl Server {
         Server(shared)
     }
 
-    /// Serves every connection of `listener`, each in a task of its own, until [`shutdown`](Self::shutdown).
-    pub async fn serve(&self, mut listener: impl Accept) {
-        while !self.0.is_stopping() {
-            let stop = self.0.stop.notified();
-            let Either::Left((stream, _)) = waiting_for("a connection", select(pin!(listener.accept()), stop)).await
-            else {
-                return;
-            };
-            let registration = Registration::new(&self.0, peer_of(&listener, &stream));
+    /// Serves every connection of `listener`, each in a task of its own, until [`shutdown`](Self::shutdown), or until the
+    /// machine is asked to stop ([`lifecycle`]). A stop lets nobody in who has not begun to come in, answers every request
+    /// that comes within [half a second](Limits::STOP_LINGER) with `Connection: close`, closes connections that are idle
+    /// then, and waits for requests in flight, for half the time the machine has; then it cuts them off.
+    pub async fn serve(&self, listener: impl Accept) {
+        let start = |(stream, registration)| Server::run(self.0.clone(), stream, registration);
+        self.accept_all("http connection", Plain(listener), start).await;
+    }
+
+    /// Runs `start` in a task of its own for everybody who comes, until a shutdown or a stop.
+    pub(crate) async fn accept_all<D: Door, F>(
+        &self,
+        task: &'static str,
+        mut door: D,
+        start: impl Fn((D::Guest, Registration)) -> F,
+    )
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let let_in = |(guest, peer)| {
+            let registration = Registration::new(&self.0, peer);
             let slot = registration.slot;
-            let task = spawn_named("http connection", Server::run(self.0.clone(), stream, registration));
-            self.0.keep_task(slot, task);
-        }
+            self.0.keep_task(slot, spawn_named(task, start((guest, registration))));
+        };
+        let mut stopping = pin!(lifecycle::stopping());
+        let busy = loop {
+            if self.0.is_stopping() {
+                return;
+            }
+            let (next, shutdown) = (pin!(door.next()), pin!(self.0.stop.notified()));
+            let come = select(next, select(shutdown, stopping.as_mut()));
+            match waiting_for("a connection", come).await {
+                Either::Left((guest, _)) => let_in(guest),
+                Either::Right((Either::Left(_), _)) => return,
+                Either::Right((Either::Right((busy, _)), _)) => break busy,
+            }
+        };
+        door.close();
+        let end = Instant::now() + Limits::STOP_LINGER;
+        self.0.begin_stop(end);
+        let linger = async {
+            loop {
+                let_in(door.next().await);
+            }
+        };
+        let _ = timeout(Limits::STOP_LINGER, linger).await;
+        drop(door);
+        self.wait_or_abort(lifecycle::time_left() / 2).await;
+        drop(busy);
     }
 
     /// Serves one connection until it ends. A read that is dropped must not lose bytes, as `embedded_io_async` asks.
@@ -161,12 +236,20 @@ impl Server {
     /// Ends [`serve`](Self::serve), closes idle connections, and waits until the others have answered their request;
     /// those that are not done after `grace` are cut off.
     pub async fn shutdown(&self, grace: Duration) {
-        self.0.is_stopping.set(true);
+        self.0.begin_stop(Instant::now());
         self.0.stop.notify_all();
-        for (_, entry) in self.0.connections.borrow().iter() {
-            entry.waker.as_ref().inspect(|waker| waker.wake_by_ref());
-        }
-        if self.connections() > 0 && timeout(grace, self.0.empty.notified()).await.is_err() {
+        self.wait_or_abort(grace).await;
+    }
+
+    /// Waits until all connections have ended; cuts off those that are left after `grace`.
+    async fn wait_or_abort(&self, grace: Duration) {
+        let empty = async {
+            while self.connections() > 0 {
+                self.0.empty.notified().await;
+            }
+        };
+        if timeout(grace, empty).await.is_err() {
+            warn!("http: {} connections are cut off, whose requests are not answered in time", self.connections());
             self.abort_all();
         }
     }
@@ -189,6 +272,15 @@ pub async fn serve_connection<S: Read + Write>(stream: S, router: Router) {
 impl Shared {
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping.get()
+    }
+
+    /// From now on each response is the last of its connection; those that are idle end at `idle_end`.
+    fn begin_stop(&self, idle_end: Instant) {
+        self.is_stopping.set(true);
+        self.idle_end.set(self.idle_end.get().min(idle_end));
+        for (_, entry) in self.connections.borrow().iter() {
+            entry.waker.as_ref().inspect(|waker| waker.wake_by_ref());
+        }
     }
 
     /// For a shutdown that loses its patience.
@@ -233,11 +325,6 @@ pub(crate) struct Registration {
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// [`Accept::peer`], by the listener.
-pub(crate) fn peer_of<A: Accept>(_: &A, stream: &A::Stream) -> Option<SocketAddr> {
-    A::peer(stream)
-}
-
 impl Registration {
     pub(crate) fn new(shared: &Rc<Shared>, peer: Option<SocketAddr>) -> Registration {
         let slot = shared.connections.borrow_mut().insert(Entry::default());
@@ -245,8 +332,10 @@ impl Registration {
         Registration { shared: shared.clone(), slot, peer }
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.shared.is_stopping()
+    /// When the connection ends if it is idle then.
+    #[inline]
+    pub(crate) fn idle_end(&self) -> Instant {
+        self.shared.idle_end.get()
     }
 
     /// What the server counts.

@@ -3,16 +3,14 @@
 use crate::{
     Accept, Router, Server,
     connection::Connection,
-    server::{Registration, Shared, peer_of},
+    server::{Door, Registration, Shared},
 };
 use alloc::rc::Rc;
-use core::pin::pin;
+use core::net::SocketAddr;
 use embedded_io_async::{Read, Write};
 use futures_util::future::{Either, select};
 use unikernel_rt::{
-    spawn_named,
     sync::{Permit, Semaphore},
-    task::waiting_for,
     time::timeout,
 };
 use unikernel_tls::{
@@ -20,39 +18,47 @@ use unikernel_tls::{
     limits::{CLOSE_TIMEOUT, HANDSHAKES_MAX},
 };
 
-/// Serves `router` over TLS on every connection of `listener`, with the default [`Limits`](crate::Limits), for ever.
+/// Serves `router` over TLS on every connection of `listener`, with the default [`Limits`](crate::Limits), until the machine
+/// is asked to stop, as [`serve`](crate::serve) does.
 ///
 /// Handshakes have a time limit, and [a bounded number](HANDSHAKES_MAX) of them run at once; further connections wait
 /// in the listener's backlog. To change the certificate, keep a clone of `acceptor` and
 /// [replace](TlsAcceptor::replace) it there.
-pub async fn serve_tls(listener: impl Accept, acceptor: TlsAcceptor, router: Router) -> ! {
+#[allow(clippy::missing_errors_doc)]
+pub async fn serve_tls(listener: impl Accept, acceptor: TlsAcceptor, router: Router) -> unikernel_rt::Result {
     Server::new(router).serve_tls(listener, acceptor).await;
-    // Nobody else has this server, so nobody stops it.
-    core::future::pending().await
+    Ok(())
 }
 
 impl Server {
     /// [`serve`](Self::serve) over TLS: the same router and limits, and the same end. One server can do both, each in
     /// a task.
-    pub async fn serve_tls(&self, mut listener: impl Accept, acceptor: TlsAcceptor) {
-        let handshakes = Semaphore::new(HANDSHAKES_MAX);
-        while !self.0.is_stopping() {
-            // The permit comes first: who has none waits where waiting costs nothing.
-            let next = async {
-                let permit = handshakes.acquire().await;
-                (permit, listener.accept().await)
-            };
-            let stop = self.0.stop.notified();
-            let Either::Left(((permit, stream), _)) = waiting_for("a connection", select(pin!(next), stop)).await
-            else {
-                return;
-            };
-            let registration = Registration::new(&self.0, peer_of(&listener, &stream));
-            let slot = registration.slot;
-            let task =
-                spawn_named("https connection", run(self.0.clone(), stream, acceptor.clone(), permit, registration));
-            self.0.keep_task(slot, task);
-        }
+    pub async fn serve_tls(&self, listener: impl Accept, acceptor: TlsAcceptor) {
+        let door = Gate { listener, handshakes: Semaphore::new(HANDSHAKES_MAX) };
+        let start = |((stream, permit), registration)| run(self.0.clone(), stream, acceptor.clone(), permit, registration);
+        self.accept_all("https connection", door, start).await;
+    }
+}
+
+/// Lets only so many in at once.
+struct Gate<A> {
+    listener: A,
+    handshakes: Semaphore,
+}
+
+impl<A: Accept> Door for Gate<A> {
+    type Guest = (A::Stream, Permit);
+
+    async fn next(&mut self) -> (Self::Guest, Option<SocketAddr>) {
+        // The permit comes first: who has none waits where waiting costs nothing.
+        let permit = self.handshakes.acquire().await;
+        let stream = self.listener.accept().await;
+        let peer = A::peer(&stream);
+        ((stream, permit), peer)
+    }
+
+    fn close(&mut self) {
+        self.listener.close();
     }
 }
 

@@ -69,6 +69,10 @@ pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
 /// waits as long in FIN-WAIT-2. While data is left, [`USER_TIMEOUT`] counts instead, from each progress on.
 pub const ORPHAN_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long a machine that stops waits until its connections' last bytes have arrived: some retransmissions, and a peer that
+/// is gone does not hold it up.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
+
 /// How long it may go on at all: a peer that takes a byte a minute must not hold its buffers for ever.
 pub const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(600);
 

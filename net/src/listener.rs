@@ -38,6 +38,12 @@ impl Listener {
         id.map(|id| Stream::new(Handle::new(self.shared.clone(), id)))
     }
 
+    /// Refuses connections that begin from now on. Those whose handshake has begun can still be accepted, so that
+    /// nobody is cut off who was let in.
+    pub fn close(&mut self) {
+        self.shared.net.borrow_mut().close_listener(self.port);
+    }
+
     /// The port it listens on.
     pub fn local_port(&self) -> u16 {
         self.port

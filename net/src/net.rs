@@ -80,6 +80,8 @@ pub(crate) struct Net {
     task: Option<Waker>,
     /// The task will run anyway.
     awake: bool,
+    /// Who waits until closed connections have sent what they owe.
+    drainer: Option<Waker>,
     counters: Counters,
 }
 
@@ -88,6 +90,8 @@ pub(crate) struct Net {
 struct Backlog {
     ready: VecDeque<u32>,
     waker: Option<Waker>,
+    /// Connections that begin now are refused; those that have begun still come.
+    is_closed: bool,
 }
 
 #[derive(Default)]
@@ -166,6 +170,7 @@ impl Net {
             news: VecDeque::new(),
             task: None,
             awake: true,
+            drainer: None,
             counters: Counters::default(),
         }
     }
@@ -188,6 +193,9 @@ impl Net {
         for interface in &mut self.interfaces {
             interface.link.flush();
             is_full |= interface.link.is_full();
+        }
+        if self.drainer.is_some() && self.is_drained() {
+            self.drainer.take().into_iter().for_each(Waker::wake);
         }
         if !is_full {
             self.senders.drain(..).for_each(Waker::wake);

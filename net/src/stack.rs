@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     error::{ConnectError, ListenError},
-    limits::EPHEMERAL_PORTS,
+    limits::{DRAIN_TIME_MAX, EPHEMERAL_PORTS},
     listener::Listener,
     metrics,
     names::Names,
@@ -25,11 +25,11 @@ use core::{
 use unikernel_rt::{
     Acquire, Machine, Result, crash,
     device::NetDevice,
-    entropy, heap,
+    entropy, heap, lifecycle,
     log::{Display2Format as Text, info, warn},
     sync::Notify,
     task::wait_for,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 
 /// TCP and UDP over all network ports of a machine. Clones are handles to the same stack.
@@ -82,6 +82,8 @@ impl Stack {
         let names = Names::start(&shared, &config.ntp);
         metrics::start(&shared);
         unikernel_rt::spawn_named("network", drive(shared.clone(), names.clone()));
+        let drained = shared.clone();
+        lifecycle::on_stop(move || drain(drained));
         Stack { shared, names }
     }
 
@@ -164,6 +166,14 @@ pub(crate) async fn connect(shared: &Rc<Shared>, peer: SocketAddr) -> Result<Str
 pub(crate) fn bind(shared: &Rc<Shared>, port: u16) -> Result<UdpSocket, ListenError> {
     let (id, port) = shared.net.borrow_mut().bind(port, entropy::u64)?;
     Ok(UdpSocket::new(shared.clone(), id, port))
+}
+
+/// Waits at the end of a stop until the last bytes of closed connections have arrived.
+async fn drain(shared: Rc<Shared>) {
+    let drained = poll_fn(|cx| shared.net.borrow_mut().poll_drained(cx.waker()));
+    if timeout(DRAIN_TIME_MAX, drained).await.is_err() {
+        warn!("network: some connections end before their last bytes have arrived");
+    }
 }
 
 /// The stack's task.

@@ -1,6 +1,6 @@
 //! What [`main`](macro@crate::main) and [`test`](macro@crate::test) expand to. Not part of the API.
 
-use crate::{Error, Machine, Result, metrics, platform};
+use crate::{Error, Machine, Result, lifecycle, metrics, platform};
 use core::future::Future;
 
 /// Exit code of an app whose `main` returned an error.
@@ -28,15 +28,16 @@ pub fn acquired(machine: &Machine) {
     metrics::main_begins();
 }
 
-/// Runs `main` to its end, and with it the machine.
+/// Runs `main` to its end, and with it the machine: what is registered with [`lifecycle`] is finished first.
 pub async fn finish(main: impl Future<Output = Result>) {
-    match main.await {
-        Ok(()) => platform::exit(0),
+    let code = match lifecycle::run_main(main).await {
+        Ok(()) => 0,
         Err(error) => {
             platform::console_line(format_args!("unikernel: the app failed: {error}"));
-            platform::exit(EXIT_APP_ERROR)
+            EXIT_APP_ERROR
         }
-    }
+    };
+    lifecycle::main_returned(code);
 }
 
 /// What `main` may return: nothing, a [`Result`], or never.

@@ -17,7 +17,7 @@
 //!
 //! With [`main`](macro@main) on it, that function is the whole image. Read on in this order:
 //! [`Acquire`] (what `main` may ask for), [`task`], [`time`], [`sync`], [`log`], [`args`],
-//! [`entropy`], [`device`], [`fiber`], [`metrics`]; and [`mod@sim`], with which all of it runs in a test on the workstation, in
+//! [`entropy`], [`lifecycle`], [`device`], [`fiber`], [`metrics`]; and [`mod@sim`], with which all of it runs in a test on the workstation, in
 //! virtual time.
 //!
 //! `unsafe` code lives in `platform/x86_64` only; the choice of platform is made in `platform/mod.rs`
@@ -36,6 +36,7 @@ mod error;
 mod executor;
 pub mod fiber;
 pub mod heap;
+pub mod lifecycle;
 pub mod log;
 mod machine;
 pub mod metrics;
@@ -72,7 +73,8 @@ pub use task::{JoinHandle, spawn, spawn_named, spawn_supervised, spawn_supervise
 pub use unikernel_macros::{main, test};
 
 /// Ends the machine: the host sees `code` as the exit status of the virtual machine's process where the
-/// hypervisor offers a way to tell (0 is success), otherwise the machine powers off.
+/// hypervisor offers a way to tell (0 is success), otherwise the machine powers off. It ends at once: nothing is finished,
+/// and what only memory holds is lost; [`lifecycle::request_stop`] ends it in good order.
 pub fn exit(code: u8) -> ! {
     platform::exit(code)
 }

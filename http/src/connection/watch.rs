@@ -24,7 +24,7 @@ pub(crate) struct Watch {
     registration: Registration,
 }
 
-/// The limit passed, or the server stops and the connection is idle.
+/// The limit passed; for an idle connection of a server that stops, an earlier one.
 pub(crate) struct Expired;
 
 impl Watch {
@@ -53,8 +53,11 @@ impl Watch {
     #[inline]
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         let now = Instant::now();
-        let deadline = *self.deadline.get_or_insert_with(|| now + self.limit);
-        if now >= deadline || (self.is_idle && self.registration.is_stopping()) {
+        let mut deadline = *self.deadline.get_or_insert_with(|| now + self.limit);
+        if self.is_idle {
+            deadline = deadline.min(self.registration.idle_end());
+        }
+        if now >= deadline {
             return Poll::Ready(Expired);
         }
         match &self.armed {

@@ -35,6 +35,11 @@ impl Net {
         }
     }
 
+    /// Lets no further connection begin.
+    pub(crate) fn close_listener(&mut self, port: u16) {
+        self.listeners.get_mut(&port).expect("the listener exists").is_closed = true;
+    }
+
     fn refuse(&mut self, id: u32) {
         self.flows[id as usize].stage = Stage::Orphan;
         self.reset(id);

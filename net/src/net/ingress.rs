@@ -117,7 +117,7 @@ impl Net {
         if !self.interfaces[index].is_ours(local) {
             return self.count_drop(Reason::Foreign);
         }
-        if self.listeners.contains_key(&segment.key.local_port()) {
+        if self.listeners.get(&segment.key.local_port()).is_some_and(|backlog| !backlog.is_closed) {
             if segment.opens() {
                 return self.open(index, frame, segment, now);
             }

@@ -8,6 +8,7 @@ use crate::{
     limits::{ORPHAN_DISCARD_LEN_MAX, ORPHAN_LIFE_MAX, ORPHAN_TIME_MAX, USER_TIMEOUT},
     tcp::State,
 };
+use core::task::{Poll, Waker};
 use unikernel_rt::time::{Duration, Instant};
 
 impl Net {
@@ -26,6 +27,22 @@ impl Net {
         if self.flows[id as usize].stage == Stage::Orphan {
             self.attend_orphan(id, now);
         }
+    }
+
+    /// Ready when every connection that was closed has got its last byte acknowledged; what its peer does after that is not
+    /// waited for.
+    pub(crate) fn poll_drained(&mut self, waker: &Waker) -> Poll<()> {
+        if self.is_drained() {
+            return Poll::Ready(());
+        }
+        self.drainer = Some(waker.clone());
+        Poll::Pending
+    }
+
+    #[cold]
+    pub(super) fn is_drained(&self) -> bool {
+        let is_done = |flow: &Flow| matches!(flow.tcb.state(), State::FinWait2 | State::TimeWait | State::Closed);
+        self.flows.iter().all(|(_, flow)| flow.stage != Stage::Orphan || is_done(flow))
     }
 
     /// Something came for an orphan: perhaps an acknowledgement, perhaps data.

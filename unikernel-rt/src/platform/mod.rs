@@ -18,10 +18,11 @@ use crate::{
     device::{BufferPool, FramePool},
     entropy::Generator,
     executor::Executor,
+    lifecycle::Lifecycle,
     metrics::Collector,
     time::{Instant, TimerQueue, WallClock},
 };
-use alloc::vec::Vec;
+use alloc::{rc::Rc, vec::Vec};
 use core::cell::{Cell, RefCell};
 
 /// Everything that one core has for itself: nothing in it is shared, so nothing in it is locked.
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     /// What crash reports say besides.
     pub(crate) sections: RefCell<Vec<Section>>,
     pub(crate) collectors: RefCell<Vec<Collector>>,
+    pub(crate) life: Rc<Lifecycle>,
 }
 
 impl Core {
@@ -50,6 +52,7 @@ impl Core {
             buffers: RefCell::default(),
             sections: RefCell::default(),
             collectors: RefCell::default(),
+            life: Rc::new(Lifecycle::new()),
         }
     }
 }

@@ -132,6 +132,9 @@ pub(crate) fn crash_count() -> u64 {
     0
 }
 
+/// The machine would end here; a test goes on, and sees what is left.
+pub(crate) fn stopped(_: u8) {}
+
 /// Calls `f`. False when it panicked.
 pub(crate) fn catch_panic(f: &mut dyn FnMut()) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_ok()
@@ -175,6 +178,7 @@ where
     VM_GENERATION.set([0; 2]);
     let core = Rc::new(new_core(args));
     CORE.set(Some(core.clone()));
+    crate::lifecycle::configure().expect("the test's boot arguments");
     let running = Running(core);
     let mut root: JoinHandle<F::Output> = crate::spawn_named("main", future);
     run(&running.0, &mut root).expect("the root task is not aborted")

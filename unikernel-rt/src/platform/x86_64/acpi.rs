@@ -1,5 +1,5 @@
-//! The few facts we need from the firmware's tables (ACPI 6.5, chapter 5): where the I/O APIC is, how to power off,
-//! and which virtio devices the DSDT names. No AML is interpreted: the DSDT is searched for device ids and the
+//! The few facts we need from the firmware's tables (ACPI 6.5, chapter 5): where the I/O APIC is, how to power off, what
+//! tells of the power button, and which virtio devices the DSDT names. No AML is interpreted: the DSDT is searched for device ids and the
 //! resource descriptors that follow them.
 
 use super::{memory, start_info::StartInfo};
@@ -12,6 +12,10 @@ pub(super) struct Facts {
     pub(super) io_apics: Vec<IoApic>,
     /// Where the hypervisor's id of this life of the machine is.
     pub(super) vm_generation: Option<u64>,
+    /// Inputs of the I/O APIC that are not where the old interrupt number says.
+    overrides: Vec<Override>,
+    /// The power management events of machines that have them.
+    pub(super) events: Option<PowerEvents>,
     /// The DSDT, where virtio-mmio devices are described.
     dsdt: &'static [u8],
 }
@@ -29,10 +33,14 @@ pub(super) fn read(info: &StartInfo) -> Facts {
     for table in root_entries(root) {
         let Some(table) = load(table) else { continue };
         match &table[..4] {
-            b"APIC" => facts.io_apics = io_apics(table),
+            b"APIC" => {
+                facts.io_apics = io_apics(table);
+                facts.overrides = overrides(table);
+            }
             b"SSDT" => facts.vm_generation = facts.vm_generation.or_else(|| vm_generation(table)),
             b"FACP" => {
                 super::power::learn(table);
+                facts.events = power_events(table);
                 // The 64-bit field counts where it is set (ACPI 6.5, 5.2.9).
                 let wide = number(table, 140, 8).filter(|address| *address != 0);
                 facts.dsdt = wide.or_else(|| number(table, 40, 4)).and_then(load).unwrap_or_default();
@@ -134,20 +142,77 @@ pub(super) struct IoApic {
 /// The I/O APICs of the MADT (ACPI 6.5, 5.2.12.3).
 fn io_apics(table: &[u8]) -> Vec<IoApic> {
     const IO_APIC: u8 = 1;
-    let mut found = Vec::new();
-    let mut rest = table.get(HEADER_LEN + 8..).unwrap_or_default();
-    while let [kind, len, ..] = *rest {
-        if kind == IO_APIC
-            && let (Some(registers), Some(first_line)) = (number(rest, 4, 4), number(rest, 8, 4))
-        {
-            found.push(IoApic { registers, first_line: first_line as u32 });
-        }
-        rest = rest.get(usize::from(len).max(2)..).unwrap_or_default();
-    }
-    found
+    let apics = madt_entries(table, IO_APIC);
+    apics.filter_map(|e| Some(IoApic { registers: number(e, 4, 4)?, first_line: number(e, 8, 4)? as u32 })).collect()
 }
 
-/// A virtio-mmio device: its registers and its line at the I/O APIC.
+/// The entries of this kind, each from its first byte to the end of the table.
+fn madt_entries(table: &[u8], kind: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = table.get(HEADER_LEN + 8..).unwrap_or_default();
+    let all = core::iter::from_fn(move || {
+        let entry = rest;
+        let len = usize::from(*entry.get(1)?);
+        rest = entry.get(len.max(2)..).unwrap_or_default();
+        Some(entry)
+    });
+    all.filter(move |entry| entry[0] == kind)
+}
+
+/// Where an old interrupt number leads (ACPI 6.5, 5.2.12.5).
+struct Override {
+    number: u8,
+    input: Input,
+}
+
+/// An input of the I/O APICs.
+#[derive(Clone, Copy)]
+pub(super) struct Input {
+    pub(super) line: u32,
+    pub(super) active_low: bool,
+}
+
+fn overrides(table: &[u8]) -> Vec<Override> {
+    const OVERRIDE: u8 = 2;
+    const ACTIVE_LOW: u64 = 3;
+    let read = |e: &[u8]| {
+        let active_low = number(e, 8, 2)? & 3 == ACTIVE_LOW;
+        Some(Override { number: *e.get(3)?, input: Input { line: number(e, 4, 4)? as u32, active_low } })
+    };
+    madt_entries(table, OVERRIDE).filter_map(read).collect()
+}
+
+/// Ports and interrupt of the power management events (ACPI 6.5, 4.8.4.1 and 5.2.9).
+pub(super) struct PowerEvents {
+    /// The status register; the other half of the block is the register that enables.
+    pub(super) status_port: u16,
+    pub(super) enable_port: u16,
+    pub(super) control_port: u16,
+    /// Where to write what to turn ACPI on; port 0 where it is on.
+    pub(super) command_port: u16,
+    pub(super) command_enable: u8,
+    /// The old number of the interrupt.
+    pub(super) interrupt: u8,
+}
+
+fn power_events(fadt: &[u8]) -> Option<PowerEvents> {
+    /// The power button is a device of its own, not an event of the block.
+    const CONTROL_METHOD_BUTTON: u64 = 1 << 4;
+    let port = |at| number(fadt, at, 4).map(|port| port as u16);
+    let (block, len) = (port(56)?, number(fadt, 88, 1)? as u16);
+    if block == 0 || len < 4 || number(fadt, 112, 4)? & CONTROL_METHOD_BUTTON != 0 {
+        return None;
+    }
+    Some(PowerEvents {
+        status_port: block,
+        enable_port: block + len / 2,
+        control_port: port(64)?,
+        command_port: port(48)?,
+        command_enable: number(fadt, 52, 1)? as u8,
+        interrupt: number(fadt, 46, 2)? as u8,
+    })
+}
+
+/// A device in memory: its registers and its line at the I/O APIC.
 pub(super) struct MmioDevice {
     pub(super) registers: Range<u64>,
     pub(super) line: u32,
@@ -164,6 +229,27 @@ impl Facts {
         };
         let apic = known.copied().unwrap_or(guess);
         (apic.registers, line - apic.first_line)
+    }
+
+    /// The input that an old interrupt number leads to; `sci`: that of ACPI, which is active low if nothing is said.
+    pub(super) fn input_of(&self, number: u8, sci: bool) -> Input {
+        let known = self.overrides.iter().find(|known| known.number == number).map(|known| known.input);
+        known.unwrap_or(Input { line: number.into(), active_low: sci })
+    }
+
+    /// QEMU's device for events of machines without power management registers: `ACPI0013` (ACPI 6.5, 5.6.9). Its
+    /// registers have no place in the standard; QEMU names them `EREG`, and a device without that name is another.
+    pub(super) fn event_device(&self) -> Option<MmioDevice> {
+        const ID: &[u8] = b"ACPI0013\0";
+        /// An extended interrupt descriptor with one interrupt: its number follows flags and count.
+        const INTERRUPT: &[u8] = &[0x89, 0x06, 0x00];
+        /// `OperationRegion (EREG, SystemMemory, ` and the prefix of a number of four bytes.
+        const REGISTERS: &[u8] = b"\x5b\x80EREG\x00\x0c";
+        const LEN: u64 = 4;
+        let device = &self.dsdt[find(self.dsdt, ID)?..];
+        let line = number(device, find(device, INTERRUPT)? + 5, 4)? as u32;
+        let base = number(device, find(device, REGISTERS)? + REGISTERS.len(), 4)?;
+        Some(MmioDevice { registers: base..base + LEN, line })
     }
 
     /// The devices `LNRO0005` of the DSDT, which is how virtio-mmio appears there.

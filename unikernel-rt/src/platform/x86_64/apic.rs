@@ -60,6 +60,18 @@ pub(super) fn timer_left() -> u32 {
 
 /// Sends the edges of input `line` of the I/O APIC at `base` to this core as `vector`.
 pub(super) fn route(base: u64, line: u32, vector: u8) {
+    redirect(base, line, vector.into());
+}
+
+/// The same for an input that counts as long as it is active. The end of the interrupt at the local APIC reaches the
+/// I/O APIC, which sends it again if the input is still active then: at most once, as interrupts are off until the
+/// device was looked after.
+pub(super) fn route_level(base: u64, line: u32, vector: u8, active_low: bool) {
+    redirect(base, line, 1 << 15 | u32::from(active_low) << 13 | u32::from(vector));
+}
+
+/// Writes a redirection entry (82093AA data sheet, 3.2.4): fixed, not masked, to core 0.
+fn redirect(base: u64, line: u32, low: u32) {
     let registers = memory::map_device(base..base + 4096).cast::<u32>();
     let write = |register: u32, value: u32| {
         // SAFETY: the index and data registers of an I/O APIC, just mapped.
@@ -68,7 +80,6 @@ pub(super) fn route(base: u64, line: u32, vector: u8) {
             registers.add(4).write_volatile(value);
         }
     };
-    // Redirection entry: high half, the destination (core 0); low half, fixed, edge, active high, not masked.
     write(0x10 + 2 * line + 1, 0);
-    write(0x10 + 2 * line, vector.into());
+    write(0x10 + 2 * line, low);
 }

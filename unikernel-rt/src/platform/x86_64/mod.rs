@@ -15,6 +15,7 @@ mod early;
 mod fiber;
 mod generation;
 mod heap;
+mod i8042;
 mod interrupts;
 mod log_ring;
 mod logger;
@@ -24,6 +25,7 @@ pub mod misuse;
 mod pci;
 mod port;
 mod power;
+mod power_button;
 mod protection;
 mod recover;
 mod report;
@@ -43,7 +45,7 @@ pub(crate) use heap::{heap_classes, heap_free, heap_stats};
 #[cfg(feature = "text-log")]
 pub(crate) use log_ring::log_line;
 pub(crate) use log_ring::with_log;
-pub(crate) use power::exit;
+pub(crate) use power::{exit, stopped};
 pub(crate) use protection::protections;
 pub(crate) use recover::catch_panic;
 pub(crate) use seed::seed;
@@ -51,7 +53,7 @@ pub(crate) use serial::console_line;
 pub(crate) use watchdog::watch;
 
 use super::Core;
-use crate::{Error, Machine, args::BootArgs, entropy::Generator, entry, time::Instant};
+use crate::{Error, Machine, args::BootArgs, entropy::Generator, entry, lifecycle, time::Instant};
 use core::{
     cell::UnsafeCell,
     sync::atomic::{AtomicBool, Ordering},
@@ -144,6 +146,9 @@ unsafe extern "C" fn start() -> ! {
         machine.add_module(name, memory::module(range)).unwrap_or_else(|error| entry::die(error));
     }
     virtio::probe(&mut machine, &facts).unwrap_or_else(|error| entry::die(error));
+    lifecycle::configure().unwrap_or_else(|error| entry::die(error));
+    power_button::init(&facts);
+    i8042::init(&facts);
     __unikernel_main(machine);
     run()
 }

@@ -43,6 +43,11 @@ pub(super) fn learn(fadt: &[u8]) {
     }
 }
 
+/// The machine has stopped in good order.
+pub(crate) fn stopped(code: u8) {
+    exit(code)
+}
+
 pub(crate) fn exit(code: u8) -> ! {
     log_ring::flush();
     // SAFETY: none of these ports and registers touches memory; the machine ends at the first that exists.
