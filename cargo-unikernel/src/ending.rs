@@ -94,6 +94,7 @@ fn guest_words(code: u8) -> &'static str {
         103 => "the app ran out of memory",
         104 => "a test failed",
         105 => "a task ran for too long without waiting",
+        106 => "the app did not stop in time",
         _ => "the app ended itself",
     }
 }

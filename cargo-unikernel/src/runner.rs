@@ -2,7 +2,9 @@
 //! the target, for `cargo run` and `cargo test` alike.
 
 use std::{
-    env, io,
+    env,
+    ffi::OsString,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,6 +17,7 @@ use crate::{
     drives,
     ending::Ending,
     image, install, module, package, port, qemu,
+    registry::Registration,
     settings::{Options, Settings},
     vm,
 };
@@ -55,7 +58,8 @@ Settings of a package, in its Cargo.toml:
 
 Exit codes:
   0 success, 1 main returned an error, 2 the app could not start (device or boot argument missing or wrong),
-  101 panic, 102 CPU fault or reset, 103 out of memory, 104 a test failed, 105 a task hung, 124 --timeout passed,
+  101 panic, 102 CPU fault or reset, 103 out of memory, 104 a test failed, 105 a task hung, 106 a stop took too long,
+  124 --timeout passed,
   125 the runner or QEMU failed, 128 + N ended by signal N; an app may choose others itself";
 
 /// What people and editors pass to every `cargo test`. In a VM the console is always shown, and one test runs
@@ -79,6 +83,15 @@ struct LibtestFlags {
 
 /// A test that hangs must not hang the whole run.
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the app has to stop in order, by `stop-timeout=SECONDS` or the runtime's own choice.
+fn stop_limit(boot_arguments: &[String]) -> Duration {
+    let values = boot_arguments.iter().filter_map(|word| word.strip_prefix("stop-timeout="));
+    Duration::from_secs(values.last().and_then(|seconds| seconds.parse().ok()).unwrap_or(10))
+}
+
+/// For a machine that notices its own bound late.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Boots the image; the result is the exit code, see [`Ending::code`].
 pub fn run(arguments: Arguments) -> Result<u8> {
@@ -107,21 +120,25 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let program = install::qemu().map_err(anyhow::Error::msg)?;
     port::check_free(&settings.ports)?;
     let timeout = settings.timeout.or(is_test.then_some(TEST_TIMEOUT));
+    // A test that is stopped has not passed, and without ACPI a microvm has no power button.
+    let can_stop = !is_test && !settings.machine.is_without_acpi();
+    let stop = can_stop.then(|| stop_limit(&boot_arguments) + STOP_MARGIN);
+    let bounds = vm::Bounds { timeout, stop };
     if arguments.announce {
         announce::start(&settings.ports);
     }
-    boot(&program, &vm, &elf, origin.workspace.as_deref(), timeout)
+    boot(&program, &vm, &elf, origin.workspace.as_deref(), bounds)
 }
 
-fn boot(
-    program: &Path,
-    vm: &qemu::Vm<'_>,
-    elf: &[u8],
-    workspace: Option<&Path>,
-    timeout: Option<Duration>,
-) -> Result<u8> {
+fn boot(program: &Path, vm: &qemu::Vm<'_>, elf: &[u8], workspace: Option<&Path>, bounds: vm::Bounds) -> Result<u8> {
     let mut console = Console::new(vm.image, elf, workspace, io::stdout());
-    let ending = vm::run(program, &vm.arguments(), timeout, &mut |bytes| console.write(bytes))?;
+    // Without a note `dump` does not find this VM, which is no reason not to run it.
+    let registration = Registration::new(vm.image)
+        .inspect_err(|problem| eprintln!("unikernel: `cargo unikernel dump` will not find this VM: {problem:#}"))
+        .ok();
+    let registered = registration.iter().flat_map(Registration::arguments);
+    let arguments: Vec<OsString> = vm.arguments().into_iter().chain(registered).collect();
+    let ending = vm::run(program, &arguments, bounds, &mut |bytes| console.write(bytes))?;
     if ending != Ending::Unheard {
         console.finish().context("cannot write the console's last line")?;
     }

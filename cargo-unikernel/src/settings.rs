@@ -172,6 +172,11 @@ impl fmt::Display for Memory {
 pub struct Machine(String);
 
 impl Machine {
+    /// It was told to have no ACPI.
+    pub fn is_without_acpi(&self) -> bool {
+        self.0.split(',').any(|option| option == "acpi=off")
+    }
+
     /// It has no PCI: its devices are virtio-mmio.
     pub fn is_microvm(&self) -> bool {
         self.0.starts_with("microvm")

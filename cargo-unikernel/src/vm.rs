@@ -13,9 +13,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM, TERM_SIGNALS},
+    iterator::Signals,
+};
 
-use crate::{drives, ending::Ending};
+use crate::{drives, ending::Ending, qmp::Qmp};
 
 /// How long QEMU may take to end in order (to flush its files) before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -26,14 +29,28 @@ enum Event {
     Signal(i32),
 }
 
-/// Runs QEMU until it ends, `timeout` passes, or this process is told to stop.
+/// Between two presses of the power button: firmware and boot code do not see it.
+const PRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// A stop that takes longer is worth a word.
+const STOP_SILENCE: Duration = Duration::from_secs(1);
+
+/// How a VM ends if it does not end itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// It is killed then.
+    pub timeout: Option<Duration>,
+    /// When this process is told to stop, the machine is asked to, and has so long; none: it is killed.
+    pub stop: Option<Duration>,
+}
+
+/// Runs QEMU until it ends, the time is over, or this process is told to stop.
 ///
 /// `console` gets the bytes of the VM's serial port as they come; when it fails, nobody listens any more and
 /// the VM is stopped.
 pub fn run(
     qemu: &Path,
     arguments: &[OsString],
-    timeout: Option<Duration>,
+    bounds: Bounds,
     console: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Ending> {
     let (sender, events) = mpsc::channel();
@@ -42,7 +59,10 @@ pub fn run(
     let signal_sender = sender.clone();
     thread::spawn(move || signals.forever().try_for_each(|signal| signal_sender.send(Event::Signal(signal))));
 
-    let mut child = spawn(qemu, arguments)?;
+    let (mut qmp, for_qemu) = Qmp::pair()?;
+    let arguments = [arguments, &for_qemu.arguments()].concat();
+    let mut child = spawn(qemu, &arguments)?;
+    drop(for_qemu);
     let complaint = relay_stderr(child.stderr.take().context("QEMU has no stderr")?);
     let stdout = child.stdout.take().context("QEMU has no stdout")?;
     thread::spawn(move || read_console(stdout, &sender));
@@ -52,7 +72,12 @@ pub fn run(
         heard = true;
         console(bytes)
     };
-    let cut_short = follow(&events, timeout, &mut listener);
+    let mut cut_short = follow(&events, bounds.timeout, &mut listener);
+    if let (Some(Ending::Stopped(SIGINT | SIGTERM)), Some(limit)) = (cut_short, bounds.stop)
+        && stop_in_order(&mut qmp, &events, limit, &mut listener)
+    {
+        cut_short = None;
+    }
     if cut_short.is_some() {
         stop(&mut child, &events);
     }
@@ -126,6 +151,39 @@ fn follow(
             Err(RecvTimeoutError::Timeout) => return deadline.map(|(timeout, _)| Ending::TimedOut(timeout)),
         }
     }
+}
+
+/// Asks the machine to stop, by its power button, and waits. False when it did not, or a second signal shows impatience.
+fn stop_in_order(
+    qmp: &mut Qmp,
+    events: &Receiver<Event>,
+    limit: Duration,
+    console: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> bool {
+    let start = Instant::now();
+    let mut is_silent = true;
+    while start.elapsed() < limit {
+        if qmp.press_power_button().is_err() {
+            // No QEMU that could be asked; perhaps because it has just ended.
+            return closes(events, Instant::now() + GRACE / 10);
+        }
+        if is_silent && start.elapsed() >= STOP_SILENCE {
+            is_silent = false;
+            let limit = limit.as_secs();
+            eprintln!("unikernel: the machine has {limit} s to stop in order; another Ctrl-C ends it at once");
+        }
+        let press = Instant::now() + PRESS_INTERVAL;
+        loop {
+            match events.recv_timeout(press.saturating_duration_since(Instant::now())) {
+                Ok(Event::Console(bytes)) if console(&bytes).is_ok() => {}
+                Ok(Event::ConsoleClosed) | Err(RecvTimeoutError::Disconnected) => return true,
+                Ok(Event::Console(_) | Event::Signal(_)) => return false,
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
+    }
+    eprintln!("unikernel: the machine did not stop in {} s and is ended", limit.as_secs());
+    false
 }
 
 /// Asks QEMU to end, and kills it if it does not, or if a second signal shows impatience.

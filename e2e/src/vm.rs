@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::{PATIENCE, client, image, output::Output};
 
 /// A VM under `cargo unikernel runner`, with one port of this machine that leads to its web server.
@@ -65,6 +67,12 @@ impl Vm {
     /// `http://127.0.0.1:PORT/PATH`.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Asks the runner to stop, as Ctrl-C in a terminal does.
+    pub fn stop(&self) {
+        let pid = i32::try_from(self.runner.id()).ok().and_then(Pid::from_raw).expect("is a process");
+        kill_process(pid, Signal::INT).expect("is our child");
     }
 
     /// All it said so far.

@@ -35,7 +35,8 @@ impl Server {
     /// a task.
     pub async fn serve_tls(&self, listener: impl Accept, acceptor: TlsAcceptor) {
         let door = Gate { listener, handshakes: Semaphore::new(HANDSHAKES_MAX) };
-        let start = |((stream, permit), registration)| run(self.0.clone(), stream, acceptor.clone(), permit, registration);
+        let start =
+            |((stream, permit), registration)| run(self.0.clone(), stream, acceptor.clone(), permit, registration);
         self.accept_all("https connection", door, start).await;
     }
 }

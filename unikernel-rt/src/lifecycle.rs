@@ -221,7 +221,9 @@ impl Lifecycle {
     /// Says who was not finished.
     fn complain(&self) {
         let limit = self.limit.get().as_secs_f64();
-        console_line(format_args!("unikernel: not stopped in order after {limit} s; stop-timeout=SECONDS gives it more"));
+        console_line(format_args!(
+            "unikernel: not stopped in order after {limit} s; stop-timeout=SECONDS gives it more"
+        ));
         for (_, work) in self.work.borrow().iter() {
             console_line(format_args!("unikernel:   not finished: {}", work.location));
         }

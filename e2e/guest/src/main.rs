@@ -8,12 +8,14 @@ mod network;
 
 use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
 use core::{array, hint::black_box, iter};
-use unikernel_http::{Body, Bytes, Path, Router, State, get, post, serve};
+use unikernel_http::{Body, Bytes, Limits, Path, Router, State, get, post, serve};
 use unikernel_net::Stack;
 use unikernel_rt::{
     Acquire, Machine, Modules, args, crash,
     fiber::{Fiber, Suspend},
+    lifecycle,
     log::warn,
+    time::sleep,
 };
 
 #[unikernel_rt::main]
@@ -42,6 +44,9 @@ async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_
         .route("/fetch/{host}/{port}", get(network::fetch))
         .route("/counters", get(network::counters))
         .route("/time", get(network::time))
+        .route("/slow", get(slow))
+        .route("/never", get(async || -> String { core::future::pending().await }))
+        .route("/busy", get(async || core::mem::forget(lifecycle::busy())))
         .route("/exit", get(async || -> String { unikernel_rt::exit(43) }))
         .with_state(Rc::new(site));
     unikernel_rt::spawn(network::echo_datagrams(stack.clone()));
@@ -84,6 +89,12 @@ async fn module(State(site): State<Shared>, Path(name): Path<String>) -> Option<
 /// 64 numbers.
 async fn random() -> String {
     (0..64).map(|_| format!("{:016x}\n", unikernel_rt::entropy::u64())).collect()
+}
+
+/// An answer that takes longer than a server waits for requests that come during a stop.
+async fn slow() -> &'static str {
+    sleep(2 * Limits::STOP_LINGER).await;
+    "slow"
 }
 
 async fn panics() -> String {

@@ -15,6 +15,7 @@ mod peers;
 mod proxy;
 mod refusals;
 mod selftest;
+mod stops;
 mod surface;
 mod third_party;
 mod visits;

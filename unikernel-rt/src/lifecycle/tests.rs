@@ -1,10 +1,7 @@
 //! Stops in virtual time; each test says when the machine would have ended, and how.
 
 use super::*;
-use crate::{
-    platform::block_on,
-    time::sleep,
-};
+use crate::{platform::block_on, time::sleep};
 use std::{format, string::String};
 
 /// Runs `main` as a machine would, with a stop after a second. The result: the moment of the end and the exit code.
