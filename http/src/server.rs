@@ -181,8 +181,7 @@ impl Server {
         task: &'static str,
         mut door: D,
         start: impl Fn((D::Guest, Registration)) -> F,
-    )
-    where
+    ) where
         F: Future<Output = ()> + 'static,
     {
         let let_in = |(guest, peer)| {
