@@ -9,14 +9,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 
 use crate::{install, settings::Options};
 
 /// Which package is built, and how; the same options as cargo's.
 #[derive(clap::Args)]
-struct Selection {
+pub(crate) struct Selection {
     /// The package to build.
     #[arg(short, long, value_name = "NAME")]
     package: Option<String>,
@@ -80,17 +80,41 @@ impl Test {
 impl Build {
     /// Runs `cargo build`, then says where each image is and how much of it is loaded.
     pub fn exec(self) -> Result<u8> {
-        let mut cargo = cargo("build", &self.selection)?;
-        cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
-        let output = cargo.spawn().and_then(|child| child.wait_with_output()).context("cannot start cargo")?;
-        if !output.status.success() {
-            return Ok(output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
-        }
-        for image in images(&output.stdout) {
+        let images = match build(&self.selection, |_| ())? {
+            Ok(images) => images,
+            Err(code) => return Ok(code),
+        };
+        for image in images {
             let bytes = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
             println!("{} ({} KiB loaded)", image.display(), loaded_len(&bytes).div_ceil(1024));
         }
         Ok(0)
+    }
+}
+
+/// The images that cargo made, or its exit code.
+fn build(selection: &Selection, adjust: impl FnOnce(&mut Command)) -> Result<Result<Vec<PathBuf>, u8>> {
+    let mut cargo = cargo("build", selection)?;
+    adjust(&mut cargo);
+    cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let output = cargo.spawn().and_then(|child| child.wait_with_output()).context("cannot start cargo")?;
+    if !output.status.success() {
+        return Ok(Err(output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    }
+    Ok(Ok(images(&output.stdout)))
+}
+
+/// Builds what must be a single image, with all that a debugger wants to know.
+pub(crate) fn only_image(selection: &Selection) -> Result<PathBuf> {
+    let with_values = |cargo: &mut Command| {
+        // A release has lines and functions only, which is enough for backtraces.
+        cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "full").env("CARGO_PROFILE_DEV_DEBUG", "full");
+    };
+    let Ok(images) = build(selection, with_values)? else { bail!("the build failed, see above") };
+    match images.as_slice() {
+        [image] => Ok(image.clone()),
+        [] => bail!("this package has no image; choose one that has with `-p NAME`"),
+        _ => bail!("there are {} images; choose one package with `-p NAME`", images.len()),
     }
 }
 

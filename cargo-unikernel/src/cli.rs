@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{babysit, build, console, doctor, dump, fs, kv, runner};
+use crate::{babysit, build, console, debug, doctor, dump, fs, kv, runner};
 
 /// Builds, boots and examines unikernels.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ enum Command {
     /// Looks at the key-value store on an image.
     #[command(subcommand)]
     Kv(kv::KvCommand),
+    /// Builds an app and runs it in gdb, or opens a core in gdb.
+    Debug(Box<debug::Arguments>),
     /// Writes the memory of a VM that runs into a core file.
     Dump(dump::Arguments),
     /// Decodes a saved console log.
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Runner(arguments) => runner::run(*arguments),
         Command::Image(image) => image.exec(),
         Command::Kv(kv) => kv.exec(),
+        Command::Debug(arguments) => debug::exec(*arguments),
         Command::Dump(arguments) => dump::exec(arguments),
         Command::Symbolize(arguments) => console::symbolize(arguments),
         Command::Doctor => doctor::run(),

@@ -18,6 +18,7 @@ pub mod babysit;
 pub mod build;
 pub mod cli;
 pub mod console;
+pub mod debug;
 pub mod disk;
 pub mod doctor;
 pub mod drives;

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 /// How long QEMU may take to answer a small command.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may take to start.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to a monitor. It is opened with the first command: before, QEMU sends nothing but its greeting.
 pub struct Qmp {
@@ -48,6 +50,19 @@ impl Qmp {
         Ok(Qmp { stream: BufReader::new(stream), is_open: false })
     }
 
+    /// Waits until QEMU is set up.
+    pub fn wait_for_start(&mut self) -> Result<()> {
+        self.open(START_PATIENCE)
+    }
+
+    fn open(&mut self, patience: Duration) -> Result<()> {
+        if !self.is_open {
+            self.call("qmp_capabilities", json!({}), Some(patience))?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+
     /// Asks for the machine to be switched off by its power button.
     pub fn press_power_button(&mut self) -> Result<()> {
         self.execute("system_powerdown", json!({}), Some(PATIENCE)).map(drop)
@@ -66,10 +81,7 @@ impl Qmp {
     }
 
     fn execute(&mut self, command: &str, arguments: Value, patience: Option<Duration>) -> Result<Value> {
-        if !self.is_open {
-            self.call("qmp_capabilities", json!({}), Some(PATIENCE))?;
-            self.is_open = true;
-        }
+        self.open(PATIENCE)?;
         self.call(command, arguments, patience)
     }
 

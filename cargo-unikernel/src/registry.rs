@@ -110,7 +110,7 @@ fn running() -> Result<Vec<Note>> {
 }
 
 /// The folder of this user's notes, which nobody else can read or change.
-fn folder() -> Result<PathBuf> {
+pub(crate) fn folder() -> Result<PathBuf> {
     let folder = match env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder).join("unikernel"),
         None => env::temp_dir().join(format!("unikernel-{}", user())),

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     accel, announce,
     console::Console,
-    drives,
+    disk, drives,
     ending::Ending,
     image, install, module, package, port, qemu,
     registry::Registration,
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Prints the address of each forwarded port once a web server answers there.
     #[arg(long)]
     announce: bool,
+    /// Starts the machine paused, with QEMU's interface for debuggers at this socket.
+    #[arg(long, hide = true)]
+    gdb: Option<PathBuf>,
     #[command(flatten)]
     libtest: LibtestFlags,
     /// Boot arguments, `key=value`; for a test also the filter: part of the names of the tests to run.
@@ -59,8 +62,7 @@ Settings of a package, in its Cargo.toml:
 Exit codes:
   0 success, 1 main returned an error, 2 the app could not start (device or boot argument missing or wrong),
   101 panic, 102 CPU fault or reset, 103 out of memory, 104 a test failed, 105 a task hung, 106 a stop took too long,
-  124 --timeout passed,
-  125 the runner or QEMU failed, 128 + N ended by signal N; an app may choose others itself";
+  124 --timeout passed, 125 the runner or QEMU failed, 128 + N ended by signal N; an app may choose others itself";
 
 /// What people and editors pass to every `cargo test`. In a VM the console is always shown, and one test runs
 /// at a time, so these change nothing.
@@ -101,7 +103,8 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let origin = package::origin_of(&arguments.elf)?;
     let accel = accel::choose(arguments.options.accel, accel::kvm())?;
     let settings = Settings::merge(&origin.settings, arguments.options, is_test).map_err(anyhow::Error::msg)?;
-    let extra = extra_arguments()?;
+    let mut extra = extra_arguments()?;
+    extra.extend(arguments.gdb.iter().flat_map(|socket| paused(socket)));
     let modules = module::pack(&settings.modules, &arguments.elf)?;
     let disks = drives::attach(&settings.drives, &arguments.elf)?;
     let vm = qemu::Vm {
@@ -123,7 +126,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     // A test that is stopped has not passed, and without ACPI a microvm has no power button.
     let can_stop = !is_test && !settings.machine.is_without_acpi();
     let stop = can_stop.then(|| stop_limit(&boot_arguments) + STOP_MARGIN);
-    let bounds = vm::Bounds { timeout, stop };
+    let bounds = vm::Bounds { timeout, stop, is_paused: arguments.gdb.is_some() };
     if arguments.announce {
         announce::start(&settings.ports);
     }
@@ -165,6 +168,12 @@ fn boot_arguments(words: &[String], verbatim: &[String], is_test: bool) -> Resul
     }
     arguments.extend_from_slice(verbatim);
     Ok(arguments)
+}
+
+/// QEMU's options for a machine that waits for a debugger.
+fn paused(socket: &Path) -> [String; 5] {
+    let socket = format!("socket,id=gdb,path={},server=on,wait=off", disk::for_qemu(socket));
+    ["-S".into(), "-chardev".into(), socket, "-gdb".into(), "chardev:gdb".into()]
 }
 
 fn extra_arguments() -> Result<Vec<String>> {

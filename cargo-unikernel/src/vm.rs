@@ -18,7 +18,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::{drives, ending::Ending, qmp::Qmp};
+use crate::{debug, drives, ending::Ending, qmp::Qmp};
 
 /// How long QEMU may take to end in order (to flush its files) before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -41,6 +41,8 @@ pub struct Bounds {
     pub timeout: Option<Duration>,
     /// When this process is told to stop, the machine is asked to, and has so long; none: it is killed.
     pub stop: Option<Duration>,
+    /// The machine does not run before a debugger says so; says on stdout when that can be attached.
+    pub is_paused: bool,
 }
 
 /// Runs QEMU until it ends, the time is over, or this process is told to stop.
@@ -63,6 +65,10 @@ pub fn run(
     let arguments = [arguments, &for_qemu.arguments()].concat();
     let mut child = spawn(qemu, &arguments)?;
     drop(for_qemu);
+    if bounds.is_paused {
+        qmp.wait_for_start()?;
+        println!("{}", debug::READY);
+    }
     let complaint = relay_stderr(child.stderr.take().context("QEMU has no stderr")?);
     let stdout = child.stdout.take().context("QEMU has no stdout")?;
     thread::spawn(move || read_console(stdout, &sender));

@@ -32,6 +32,13 @@ fn with_features(package: &str, features: &str) -> PathBuf {
     kept
 }
 
+/// The image of this package with all that a debugger wants to know.
+pub fn image_for_debugger(package: &str) -> PathBuf {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    build(package, &["--target", "x86_64-unknown-none"])
+}
+
 /// The `cargo-unikernel` command.
 pub fn tool() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     thread,
@@ -37,9 +38,14 @@ impl Vm {
 
     /// The same, with additional arguments for QEMU.
     pub fn start_with(package: &str, words: &str, qemu: &str) -> Vm {
+        Vm::start_image(&image::image(package), words, qemu)
+    }
+
+    /// The same with a file.
+    pub fn start_image(image: &Path, words: &str, qemu: &str) -> Vm {
         let port = free_port();
         let mut command = Command::new(image::tool());
-        command.arg("runner").arg(image::image(package)).arg("--port").arg(format!("{port}:8080"));
+        command.arg("runner").arg(image).arg("--port").arg(format!("{port}:8080"));
         // If this process dies without dropping its VMs, they still end.
         command.args(["--timeout", "300"]).args(words.split_whitespace()).env("UNIKERNEL_QEMU_ARGS", qemu);
         let mut runner = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the runner starts");
@@ -54,7 +60,12 @@ impl Vm {
 
     /// The same, with additional arguments for QEMU.
     pub fn serving_with(package: &str, words: &str, qemu: &str) -> Vm {
-        let vm = Vm::start_with(package, words, qemu);
+        Vm::start_with(package, words, qemu).answers()
+    }
+
+    /// Waits until its web server answers.
+    pub fn answers(self) -> Vm {
+        let vm = self;
         let deadline = Instant::now() + PATIENCE;
         while client::try_get(vm.port, "/").is_err() {
             assert!(Instant::now() < deadline && !vm.has_ended(), "does not answer:\n{}", vm.said());
@@ -67,6 +78,11 @@ impl Vm {
     /// `http://127.0.0.1:PORT/PATH`.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The runner's process id, by which other commands know the machine.
+    pub fn pid(&self) -> u32 {
+        self.runner.id()
     }
 
     /// Asks the runner to stop, as Ctrl-C in a terminal does.

@@ -20,6 +20,7 @@ use crate::{
     Result, args, platform,
     platform::{console_line, with_core},
     sync::Notify,
+    task::wait_for,
     time::{Duration, Instant, timeout},
 };
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
@@ -44,7 +45,7 @@ type Hook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
 pub fn request_stop() {
     let life = this();
     if life.stop() {
-        crate::spawn(async move {
+        crate::spawn_named("stop", async move {
             let code = life.wind_down().await;
             platform::stopped(code);
         });
@@ -116,6 +117,7 @@ impl Future for Stopping {
         }
         life.main_listens.set(life.main_listens.get() || life.in_main.get());
         life.work.borrow_mut()[busy.slot].waker = Some(cx.waker().clone());
+        wait_for("a stop");
         Poll::Pending
     }
 }
@@ -174,7 +176,7 @@ impl Lifecycle {
             main_code: Cell::new(None),
             limit: Cell::new(STOP_TIMEOUT),
             stopped_at: Cell::new(None),
-            progress: Notify::new(),
+            progress: Notify::of("the end of the work"),
         }
     }
 

@@ -9,4 +9,5 @@ pub mod crashes;
 pub mod disks;
 pub mod limits;
 pub mod names;
+pub mod stopping;
 pub mod tls;

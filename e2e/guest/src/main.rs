@@ -49,6 +49,7 @@ async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_
         .route("/busy", get(async || core::mem::forget(lifecycle::busy())))
         .route("/exit", get(async || -> String { unikernel_rt::exit(43) }))
         .with_state(Rc::new(site));
+    black_box(on_a_line(black_box(42)));
     unikernel_rt::spawn(network::echo_datagrams(stack.clone()));
     serve(stack.listen(8080)?, router).await
 }
@@ -89,6 +90,12 @@ async fn module(State(site): State<Shared>, Path(name): Path<String>) -> Option<
 /// 64 numbers.
 async fn random() -> String {
     (0..64).map(|_| format!("{:016x}\n", unikernel_rt::entropy::u64())).collect()
+}
+
+/// For the debugger: it takes a value and gives one.
+#[inline(never)]
+fn on_a_line(number: u32) -> u32 {
+    black_box(number) + 1
 }
 
 /// An answer that takes longer than a server waits for requests that come during a stop.

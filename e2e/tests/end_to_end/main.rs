@@ -3,6 +3,7 @@
 
 mod addresses;
 mod clones;
+mod debugger;
 mod disks;
 mod endings;
 mod http;

@@ -33,18 +33,21 @@ pub(super) fn init(facts: &Facts) {
     let (io_apic, line) = facts.io_apic_of(facts.input_of(INTERRUPT, false).line);
     apic::route(io_apic, line, irq.vector());
     let mut keyboard = Keyboard::default();
-    crate::spawn(watch(irq, "Ctrl-Alt-Del", move || {
-        let mut pressed = false;
-        for _ in 0..BYTES_MAX {
-            let status = status();
-            if status & HAS_OUTPUT == 0 {
-                break;
+    crate::spawn_named(
+        "keyboard",
+        watch(irq, "Ctrl-Alt-Del", move || {
+            let mut pressed = false;
+            for _ in 0..BYTES_MAX {
+                let status = status();
+                if status & HAS_OUTPUT == 0 {
+                    break;
+                }
+                let byte = read_data();
+                pressed |= status & FROM_MOUSE == 0 && keyboard.push(byte);
             }
-            let byte = read_data();
-            pressed |= status & FROM_MOUSE == 0 && keyboard.push(byte);
-        }
-        pressed
-    }));
+            pressed
+        }),
+    );
 }
 
 /// Lets the keyboard's own codes through, and its interrupt. `None`: nothing answers.

@@ -8,7 +8,7 @@ use super::{
     memory, port,
     serial::console_line,
 };
-use crate::lifecycle;
+use crate::{lifecycle, task::wait_for};
 use core::{future::poll_fn, task::Poll};
 
 /// Bit of the button in the status and enable registers (ACPI 6.5, table 4.10).
@@ -27,12 +27,15 @@ pub(super) fn init(facts: &Facts) {
         let (io_apic, line) = facts.io_apic_of(device.line);
         apic::route(io_apic, line, irq.vector());
         let selector = memory::map_device(device.registers).cast::<u32>();
-        crate::spawn(watch(irq, "the power button", move || {
-            /// QEMU, include/hw/acpi/generic_event_device.h: reading tells what happened, and clears it.
-            const POWER_DOWN: u32 = 1 << 1;
-            // SAFETY: the register of the event device, by the firmware's word; mapped for ever.
-            unsafe { selector.read_volatile() & POWER_DOWN != 0 }
-        }));
+        crate::spawn_named(
+            "power button",
+            watch(irq, "the power button", move || {
+                /// QEMU, include/hw/acpi/generic_event_device.h: reading tells what happened, and clears it.
+                const POWER_DOWN: u32 = 1 << 1;
+                // SAFETY: the register of the event device, by the firmware's word; mapped for ever.
+                unsafe { selector.read_volatile() & POWER_DOWN != 0 }
+            }),
+        );
     }
 }
 
@@ -44,14 +47,17 @@ fn listen_to_events(facts: &Facts, events: &PowerEvents) {
     // SAFETY: the power management registers the FADT names; they touch no memory.
     unsafe { port::write(events.enable_port, BUTTON) };
     let status_port = events.status_port;
-    crate::spawn(watch(irq, "the power button", move || {
-        // SAFETY: as above. Writing the bit clears it, and with that ends the interrupt.
-        unsafe {
-            let pressed = port::read::<u16>(status_port) & BUTTON != 0;
-            port::write(status_port, BUTTON);
-            pressed
-        }
-    }));
+    crate::spawn_named(
+        "power button",
+        watch(irq, "the power button", move || {
+            // SAFETY: as above. Writing the bit clears it, and with that ends the interrupt.
+            unsafe {
+                let pressed = port::read::<u16>(status_port) & BUTTON != 0;
+                port::write(status_port, BUTTON);
+                pressed
+            }
+        }),
+    );
 }
 
 /// Takes the power management over from the firmware. False when that does not let go.
@@ -72,7 +78,11 @@ pub(super) async fn watch(irq: Irq, what: &'static str, mut was_pressed: impl Fn
         poll_fn(|cx| {
             // In this order: what comes after the look wakes the task.
             irq.wake(cx.waker());
-            if was_pressed() { Poll::Ready(()) } else { Poll::Pending }
+            if was_pressed() {
+                return Poll::Ready(());
+            }
+            wait_for(what);
+            Poll::Pending
         })
         .await;
         if !lifecycle::is_stopping() {

@@ -1,0 +1,199 @@
+"""gdb's commands for unikernels: `help uk`. Works on a machine that stands still and on a core."""
+
+import os
+import struct
+import subprocess
+
+import gdb
+
+
+def word(address):
+    """The eight bytes at an address."""
+    return struct.unpack("<Q", gdb.selected_inferior().read_memory(address, 8).tobytes())[0]
+
+
+def symbol(name):
+    """The address of a symbol that is not mangled."""
+    found = gdb.lookup_minimal_symbol(name) if hasattr(gdb, "lookup_minimal_symbol") else None
+    if found is not None:
+        return int(found.value().address)
+    # Rust has another syntax for casts.
+    before = gdb.parameter("language")
+    gdb.execute("set language c", to_string=True)
+    try:
+        return int(gdb.parse_and_eval("(unsigned long)&" + name))
+    except gdb.error as problem:
+        raise gdb.GdbError("the image has no `%s`: %s" % (name, problem))
+    finally:
+        gdb.execute("set language " + before, to_string=True)
+
+
+def static(path):
+    """The value of a static of the runtime."""
+    before = gdb.parameter("language")
+    gdb.execute("set language rust", to_string=True)
+    try:
+        return gdb.parse_and_eval("unikernel_rt::" + path)
+    except gdb.error as problem:
+        raise gdb.GdbError("the image has no `%s`: %s" % (path, problem))
+    finally:
+        gdb.execute("set language " + before, to_string=True)
+
+
+def text(value):
+    """A string slice, or a pointer to one."""
+    while "data_ptr" not in [field.name for field in value.type.fields()]:
+        value = value["pointer"]
+    length = int(value["length"])
+    if length == 0:
+        return ""
+    return gdb.selected_inferior().read_memory(int(value["data_ptr"]), length).tobytes().decode("utf-8", "replace")
+
+
+def cell(value):
+    """What is in a `Cell` or a `RefCell`."""
+    value = value["value"]
+    return value["value"] if value.type.strip_typedefs().name.startswith("core::cell::UnsafeCell") else value
+
+
+def elements(vector):
+    """The elements of a vector, as the toolchain's own view of it gives them."""
+    view = gdb.default_visualizer(vector)
+    if view is None:
+        raise gdb.GdbError("the views of Rust's types are missing; start gdb with `cargo unikernel debug`")
+    return [value for _, value in view.children()]
+
+
+def is_variant(value, name):
+    """Whether an enum is this variant; gdb knows, but tells Python in text only."""
+    return value.format_string(raw=True, max_depth=1).split("(")[0].split("{")[0].strip().endswith("::" + name)
+
+
+def core():
+    """The runtime's state."""
+    slot = static("platform::x86_64::CORE")["__0"]["value"]
+    if is_variant(slot, "None"):
+        raise gdb.GdbError("the machine is not set up yet")
+    return slot["Some"]["__0"]
+
+
+class Uk(gdb.Command):
+    """Looks into a unikernel: `uk tasks`, `uk log`, `uk layout`."""
+
+    def __init__(self):
+        super().__init__("uk", gdb.COMMAND_USER, prefix=True)
+
+
+class Attach(gdb.Command):
+    """uk attach SOCKET RELOCATED MAIN: boots a paused machine up to the app, with the symbols where the code is."""
+
+    def __init__(self):
+        super().__init__("uk attach", gdb.COMMAND_USER)
+
+    def invoke(self, text, _from_tty):
+        socket, relocated, main = gdb.string_to_argv(text)
+        image = gdb.current_progspace().filename
+        # Until the image has its address, its symbols are wrong; gdb would read code there.
+        gdb.execute("symbol-file", to_string=True)
+        gdb.execute("file", to_string=True)
+        gdb.execute("target remote " + socket, to_string=True)
+        run_to(int(relocated, 0))
+        slide = int(gdb.parse_and_eval("$r12")) & (1 << 64) - 1
+        run_to((int(main, 0) + slide) & (1 << 64) - 1)
+        gdb.execute("symbol-file -o %#x %s" % (slide, image), to_string=True)
+        print("the image lies at %#x beyond where it was linked; `help uk` lists our commands" % slide)
+        gdb.execute("frame")
+
+
+def run_to(address):
+    """Lets the machine run to an address. By the CPU's breakpoints, as there may be no memory yet."""
+    gdb.execute("thbreak *%#x" % address, to_string=True)
+    gdb.execute("continue", to_string=True)
+    here = int(gdb.parse_and_eval("$pc")) & (1 << 64) - 1
+    if here != address:
+        raise gdb.GdbError("the machine stopped at %#x, before it came to %#x" % (here, address))
+
+
+class Open(gdb.Command):
+    """uk open CORE: opens a core of the image; a note in it moves the symbols."""
+
+    def __init__(self):
+        super().__init__("uk open", gdb.COMMAND_USER)
+
+    def invoke(self, text, _from_tty):
+        gdb.execute("core-file " + text)
+
+
+class Layout(gdb.Command):
+    """Where image, stack and physical memory lie at this boot."""
+
+    def __init__(self):
+        super().__init__("uk layout", gdb.COMMAND_USER)
+
+    def invoke(self, _text, _from_tty):
+        at = symbol("__unikernel_layout")
+        names = ["slide", "direct map", "stack bottom", "stack top", "direct map length"]
+        for number, name in enumerate(names):
+            print("%-18s %#018x" % (name, word(at + 16 + 8 * number)))
+
+
+class Tasks(gdb.Command):
+    """The tasks: number, polls, name or place of the spawn, and what each waits for."""
+
+    def __init__(self):
+        super().__init__("uk tasks", gdb.COMMAND_USER)
+
+    def invoke(self, _text, _from_tty):
+        executor = core()["executor"]
+        running = cell(executor["current"])
+        print("%5s %8s  %-36s %s" % ("task", "polls", "name", "waits for"))
+        for number, entry in enumerate(elements(cell(executor["tasks"])["entries"])):
+            if not is_variant(entry, "Occupied"):
+                continue
+            task = entry["Occupied"]["__0"]["ptr"]["pointer"].dereference()["value"]
+            is_running = is_variant(running, "Some") and int(running["Some"]["__0"]) == number
+            waits_for = "(running)" if is_running else text(cell(task["waits_for"]))
+            print("%5d %8d  %-36s %s" % (number, int(cell(task["polls"])), name_of(task["name"]), waits_for))
+
+
+def name_of(name):
+    """A task's name, or where it was spawned."""
+    place = name["place"].dereference()
+    return text(name["name"]) or "%s:%d" % (text(place["filename"]), int(place["line"]))
+
+
+class Log(gdb.Command):
+    """The newest log lines, whether the console has had them or not."""
+
+    def __init__(self):
+        super().__init__("uk log", gdb.COMMAND_USER)
+
+    def invoke(self, _text, _from_tty):
+        ring = static("platform::x86_64::log_ring::__unikernel_log")["__0"]["value"]
+        memory = ring["bytes"]
+        low, high = memory.type.range()
+        size = high - low + 1
+        held = gdb.selected_inferior().read_memory(int(memory.address), size).tobytes()
+        start, end = int(ring["start"]), int(ring["end"])
+        if end - start > size:
+            raise gdb.GdbError("the log in memory is damaged")
+        lines, at = b"", start
+        while at < end:
+            header = [held[(at + number) % size] for number in range(4)]
+            length = header[0] | header[1] << 8
+            lines += bytes(held[(at + 4 + number) % size] for number in range(length))
+            at += 4 + length
+        # The tool that started gdb decodes them.
+        tool, image = os.environ.get("UNIKERNEL_TOOL"), os.environ.get("UNIKERNEL_IMAGE")
+        if tool is None or image is None:
+            raise gdb.GdbError("log lines are decoded by the tool; start gdb with `cargo unikernel debug`")
+        decoded = subprocess.run([tool, "symbolize", image], input=lines, stdout=subprocess.PIPE, check=False)
+        print(decoded.stdout.decode("utf-8", "replace"), end="")
+
+
+Uk()
+Attach()
+Open()
+Layout()
+Tasks()
+Log()
