@@ -187,7 +187,7 @@ class Log(gdb.Command):
         tool, image = os.environ.get("UNIKERNEL_TOOL"), os.environ.get("UNIKERNEL_IMAGE")
         if tool is None or image is None:
             raise gdb.GdbError("log lines are decoded by the tool; start gdb with `cargo unikernel debug`")
-        decoded = subprocess.run([tool, "symbolize", image], input=lines, stdout=subprocess.PIPE, check=False)
+        decoded = subprocess.run([tool, "symbolize", "--elf", image, "-"], input=lines, stdout=subprocess.PIPE, check=False)
         print(decoded.stdout.decode("utf-8", "replace"), end="")
 
 
