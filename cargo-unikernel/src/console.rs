@@ -103,6 +103,11 @@ impl<W: Write> Console<W> {
         self.out.flush()
     }
 
+    /// The exit code that a machine would have had that has halted after a crash instead.
+    pub fn halted(&self) -> Option<u8> {
+        self.reports.halted()
+    }
+
     /// How often the machine has crashed and started again.
     pub fn restarts(&self) -> usize {
         self.reports.restarts()

@@ -56,6 +56,17 @@ pub fn write(qmp: &mut Qmp, file: &Path, elf: &[u8]) -> Result<()> {
     })
 }
 
+/// Writes the core of a machine that has halted after a crash, and says where it is.
+pub fn after_crash(qmp: &mut Qmp, folder: &Path, image: &Path, elf: &[u8]) {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let file = folder.join(format!("{name}-{}.core", std::process::id()));
+    let made = fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()));
+    match made.and_then(|()| write(qmp, &file, elf)) {
+        Ok(()) => eprintln!("unikernel: the core is in {}: `{}`", file.display(), how_to_open(&file, image)),
+        Err(problem) => eprintln!("unikernel: no core was written: {problem:#}"),
+    }
+}
+
 /// Adds what gdb takes from the auxiliary vector of a process: the entry's address.
 fn add_entry(core: &Path, elf: &[u8]) -> Result<()> {
     let entry = object::File::parse(elf).context("the image is no ELF file")?.entry();

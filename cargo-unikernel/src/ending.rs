@@ -7,6 +7,8 @@ use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus, time::Dura
 pub enum Ending {
     /// The guest named an exit code (0 is success).
     Guest(u8),
+    /// The guest halted after a crash instead of ending with this exit code, and was ended.
+    Halted(u8),
     /// QEMU ended in order, but the guest named no code: it reset or powered off.
     Reset,
     /// QEMU itself failed with this status; its reason is on stderr.
@@ -39,7 +41,7 @@ impl Ending {
     /// The exit code of the runner: the guest's own, or one as a shell or `timeout` would give.
     pub fn code(self) -> u8 {
         match self {
-            Ending::Guest(code) => code,
+            Ending::Guest(code) | Ending::Halted(code) => code,
             Ending::Reset => 102,
             Ending::Qemu(_) => 125,
             Ending::Killed(signal) | Ending::Stopped(signal) => 128u8.wrapping_add(signal as u8),
@@ -50,7 +52,7 @@ impl Ending {
 
     /// The guest ended with the report of a crash.
     pub fn is_crash(self) -> bool {
-        matches!(self, Ending::Guest(101..=103 | 105))
+        matches!(self, Ending::Guest(101..=103 | 105) | Ending::Halted(_))
     }
 
     /// Nothing needs to be said about it.
@@ -63,7 +65,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code();
         match self {
-            Ending::Guest(guest) => write!(f, "{} (exit code {code})", guest_words(*guest)),
+            Ending::Guest(guest) | Ending::Halted(guest) => write!(f, "{} (exit code {code})", guest_words(*guest)),
             Ending::Reset => write!(
                 f,
                 "the machine reset or powered off without naming an exit code, most likely a triple fault \

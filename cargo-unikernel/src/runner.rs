@@ -14,9 +14,10 @@ use anyhow::{Context, Result, bail};
 use crate::{
     accel, announce,
     console::Console,
-    disk, drives,
+    disk, drives, dump,
     ending::Ending,
     image, install, module, package, port, qemu,
+    qmp::Qmp,
     registry::Registration,
     settings::{Options, Settings},
     vm,
@@ -99,7 +100,12 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 pub fn run(arguments: Arguments) -> Result<u8> {
     let elf = image::read(&arguments.elf)?;
     let is_test = package::is_test(&arguments.elf) || env::var_os("UNIKERNEL_TEST").is_some();
-    let boot_arguments = boot_arguments(&arguments.words, &arguments.verbatim, is_test)?;
+    let mut boot_arguments = boot_arguments(&arguments.words, &arguments.verbatim, is_test)?;
+    let cores = arguments.options.dump_on_crash.clone();
+    if cores.is_some() {
+        // So that there is something to dump.
+        boot_arguments.push("on-crash=halt".into());
+    }
     let origin = package::origin_of(&arguments.elf)?;
     let accel = accel::choose(arguments.options.accel, accel::kvm())?;
     let settings = Settings::merge(&origin.settings, arguments.options, is_test).map_err(anyhow::Error::msg)?;
@@ -130,10 +136,17 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     if arguments.announce {
         announce::start(&settings.ports);
     }
-    boot(&program, &vm, &elf, origin.workspace.as_deref(), bounds)
+    boot(&program, &vm, &elf, origin.workspace.as_deref(), bounds, cores.as_deref())
 }
 
-fn boot(program: &Path, vm: &qemu::Vm<'_>, elf: &[u8], workspace: Option<&Path>, bounds: vm::Bounds) -> Result<u8> {
+fn boot(
+    program: &Path,
+    vm: &qemu::Vm<'_>,
+    elf: &[u8],
+    workspace: Option<&Path>,
+    bounds: vm::Bounds,
+    cores: Option<&Path>,
+) -> Result<u8> {
     let mut console = Console::new(vm.image, elf, workspace, io::stdout());
     // Without a note `dump` does not find this VM, which is no reason not to run it.
     let registration = Registration::new(vm.image)
@@ -141,7 +154,14 @@ fn boot(program: &Path, vm: &qemu::Vm<'_>, elf: &[u8], workspace: Option<&Path>,
         .ok();
     let registered = registration.iter().flat_map(Registration::arguments);
     let arguments: Vec<OsString> = vm.arguments().into_iter().chain(registered).collect();
-    let ending = vm::run(program, &arguments, bounds, &mut |bytes| console.write(bytes))?;
+    let mut listen = |bytes: &[u8]| {
+        console.write(bytes)?;
+        Ok(console.halted().filter(|_| cores.is_some()))
+    };
+    let mut halted = |qmp: &mut Qmp| {
+        cores.into_iter().for_each(|folder| dump::after_crash(qmp, folder, vm.image, elf));
+    };
+    let ending = vm::run(program, &arguments, bounds, &mut listen, &mut halted)?;
     if ending != Ending::Unheard {
         console.finish().context("cannot write the console's last line")?;
     }

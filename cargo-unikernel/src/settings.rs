@@ -65,6 +65,9 @@ pub struct Options {
     /// Records every Ethernet frame into a pcap file.
     #[arg(long, value_name = "FILE")]
     pub pcap: Option<PathBuf>,
+    /// Writes a core into this folder when the app crashes.
+    #[arg(long, value_name = "FOLDER")]
+    pub dump_on_crash: Option<PathBuf>,
     /// Stops the VM after this time and exits with code 124.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
@@ -81,6 +84,7 @@ impl Options {
             option("accel", self.accel.map(|accel| accel.to_string())),
             option("net", net.map(|net| net.get_name().to_owned())),
             option("pcap", self.pcap.as_ref().map(|file| file.display().to_string())),
+            option("dump-on-crash", self.dump_on_crash.as_ref().map(|folder| folder.display().to_string())),
             option("timeout", self.timeout.map(|timeout| timeout.as_secs_f64().to_string())),
         ];
         let ports = self.ports.iter().map(|port| format!("--port={port}"));
@@ -261,6 +265,7 @@ mod tests {
             "--accel=tcg",
             "--net=none",
             "--pcap=a b",
+            "--dump-on-crash=cores",
             "--timeout=1.5",
             "--port=1:2",
             "--port=3:4",

@@ -29,6 +29,9 @@ enum Event {
     Signal(i32),
 }
 
+/// Who listens; `Some` is the exit code of a machine that has halted.
+pub type Console<'a> = dyn FnMut(&[u8]) -> io::Result<Option<u8>> + 'a;
+
 /// Between two presses of the power button: firmware and boot code do not see it.
 const PRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// A stop that takes longer is worth a word.
@@ -47,13 +50,15 @@ pub struct Bounds {
 
 /// Runs QEMU until it ends, the time is over, or this process is told to stop.
 ///
-/// `console` gets the bytes of the VM's serial port as they come; when it fails, nobody listens any more and
-/// the VM is stopped.
+/// `console` gets the bytes of the VM's serial port as they come; when it fails, nobody listens any more and the VM is
+/// stopped. When it says that the machine has halted, and which exit code that stands for, `halted` may ask things of QEMU
+/// before it is ended.
 pub fn run(
     qemu: &Path,
     arguments: &[OsString],
     bounds: Bounds,
-    console: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    console: &mut Console<'_>,
+    halted: &mut dyn FnMut(&mut Qmp),
 ) -> Result<Ending> {
     let (sender, events) = mpsc::channel();
     // Before QEMU is there, so that no signal can fall between.
@@ -65,8 +70,8 @@ pub fn run(
     let arguments = [arguments, &for_qemu.arguments()].concat();
     let mut child = spawn(qemu, &arguments)?;
     drop(for_qemu);
-    if bounds.is_paused {
-        qmp.wait_for_start()?;
+    // If it does not start, it says why, and ends.
+    if bounds.is_paused && qmp.wait_for_start().is_ok() {
         println!("{}", debug::READY);
     }
     let complaint = relay_stderr(child.stderr.take().context("QEMU has no stderr")?);
@@ -83,6 +88,9 @@ pub fn run(
         && stop_in_order(&mut qmp, &events, limit, &mut listener)
     {
         cut_short = None;
+    }
+    if let Some(Ending::Halted(_)) = cut_short {
+        halted(&mut qmp);
     }
     if cut_short.is_some() {
         stop(&mut child, &events);
@@ -135,11 +143,7 @@ fn read_console(mut stdout: impl Read, sender: &Sender<Event>) {
 }
 
 /// Hands the console over until it closes; `Some` says why the VM must be stopped before.
-fn follow(
-    events: &Receiver<Event>,
-    timeout: Option<Duration>,
-    console: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> Option<Ending> {
+fn follow(events: &Receiver<Event>, timeout: Option<Duration>, console: &mut Console<'_>) -> Option<Ending> {
     let deadline = timeout.map(|timeout| (timeout, Instant::now() + timeout));
     loop {
         let event = match deadline {
@@ -147,11 +151,11 @@ fn follow(
             Some((_, end)) => events.recv_timeout(end.saturating_duration_since(Instant::now())),
         };
         match event {
-            Ok(Event::Console(bytes)) => {
-                if console(&bytes).is_err() {
-                    return Some(Ending::Unheard);
-                }
-            }
+            Ok(Event::Console(bytes)) => match console(&bytes) {
+                Ok(None) => {}
+                Ok(Some(code)) => return Some(Ending::Halted(code)),
+                Err(_) => return Some(Ending::Unheard),
+            },
             Ok(Event::Signal(signal)) => return Some(Ending::Stopped(signal)),
             Ok(Event::ConsoleClosed) | Err(RecvTimeoutError::Disconnected) => return None,
             Err(RecvTimeoutError::Timeout) => return deadline.map(|(timeout, _)| Ending::TimedOut(timeout)),
@@ -160,12 +164,7 @@ fn follow(
 }
 
 /// Asks the machine to stop, by its power button, and waits. False when it did not, or a second signal shows impatience.
-fn stop_in_order(
-    qmp: &mut Qmp,
-    events: &Receiver<Event>,
-    limit: Duration,
-    console: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> bool {
+fn stop_in_order(qmp: &mut Qmp, events: &Receiver<Event>, limit: Duration, console: &mut Console<'_>) -> bool {
     let start = Instant::now();
     let mut is_silent = true;
     while start.elapsed() < limit {

@@ -23,7 +23,8 @@ const SURVIVED: &str = "unikernel: the machine goes on";
 const END: &str = "unikernel: end of report";
 /// What the machine says after a report, about what it does now.
 const STARTS_AGAIN: &str = "unikernel: starting again";
-const AFTER: [&str; 3] = [STARTS_AGAIN, "unikernel: not starting again", "unikernel: halted"];
+const HALTED: &str = "unikernel: halted";
+const AFTER: [&str; 3] = [STARTS_AGAIN, "unikernel: not starting again", HALTED];
 
 /// Follows the lines of a console.
 pub struct Reports {
@@ -38,6 +39,8 @@ pub struct Reports {
     /// The machine went on after the last report.
     is_survived: bool,
     restarts: usize,
+    /// The exit code that the machine would have had that halted instead.
+    halted: Option<u8>,
 }
 
 /// Where in a report the last line was.
@@ -63,6 +66,7 @@ impl Reports {
             last: Vec::new(),
             is_survived: false,
             restarts: 0,
+            halted: None,
         }
     }
 
@@ -102,11 +106,26 @@ impl Reports {
         self.restarts
     }
 
+    /// The exit code of a machine that has halted after its report.
+    pub fn halted(&self) -> Option<u8> {
+        self.halted
+    }
+
+    /// The exit code that goes with the last report.
+    fn exit_code(&self) -> u8 {
+        let head = self.last.first().map_or("", String::as_str);
+        let codes = HEADS.iter().zip([101, 103, 105]);
+        codes.filter(|(words, _)| head.starts_with(**words)).map(|(_, code)| code).next().unwrap_or(102)
+    }
+
     fn follow(&mut self, line: &str) {
         let is_fault = line.starts_with("unikernel: ") && line.contains(" (vector ");
         // In a hang, too, the first address is that of an instruction.
         let is_fault = is_fault || line.starts_with(HEADS[2]);
         let is_head = is_fault || HEADS.iter().any(|head| line.starts_with(head));
+        if self.place == Place::After && line.starts_with(HALTED) {
+            self.halted = Some(self.exit_code());
+        }
         self.restarts += usize::from(line.starts_with(STARTS_AGAIN));
         self.is_survived |= self.place == Place::Report && line == SURVIVED;
         self.place = match (self.place, line) {

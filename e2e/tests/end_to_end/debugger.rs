@@ -1,7 +1,11 @@
 //! gdb on a machine and on its core, by `cargo unikernel debug` and `cargo unikernel dump`.
 
-use e2e::{client::get, image, vm::Vm};
-use std::process::Command;
+use e2e::{
+    client::{connect, get},
+    image,
+    vm::Vm,
+};
+use std::{io::Write, process::Command};
 
 const SOURCE: &str = include_str!("../../guest/src/main.rs");
 
@@ -69,6 +73,22 @@ fn a_core_of_a_running_machine() {
         .output()
         .unwrap();
     check(&String::from_utf8_lossy(&output.stdout), &["unikernel_rt::platform::x86_64::start"]);
+}
+
+#[test]
+fn a_core_of_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image::image_for_debugger("e2e-guest");
+    let words = format!("--dump-on-crash {}", folder.path().display());
+    let vm = Vm::start_image(&image, &words, "").answers();
+    let mut stream = connect(vm.port).unwrap();
+    stream.write_all(b"GET /panic HTTP/1.1\r\nHost: e2e\r\n\r\n").unwrap();
+    let end = vm.ends();
+    assert_eq!(end.code, 101, "{end:?}");
+    check(&end.text, &["asked to panic", "unikernel: the core is in "]);
+    let core = folder.path().read_dir().unwrap().next().unwrap().unwrap().path();
+    let text = debug(&["--core", core.to_str().unwrap()], &["bt", "uk tasks"]);
+    check(&text, &["e2e_guest::panics", "(running)"]);
 }
 
 #[test]
