@@ -89,8 +89,8 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the app has to stop in order, by `stop-timeout=SECONDS` or the runtime's own choice.
 fn stop_limit(boot_arguments: &[String]) -> Duration {
-    let values = boot_arguments.iter().filter_map(|word| word.strip_prefix("stop-timeout="));
-    Duration::from_secs(values.last().and_then(|seconds| seconds.parse().ok()).unwrap_or(10))
+    let mut values = boot_arguments.iter().filter_map(|word| word.strip_prefix("stop-timeout="));
+    Duration::from_secs(values.next_back().and_then(|seconds| seconds.parse().ok()).unwrap_or(10))
 }
 
 /// For a machine that notices its own bound late.

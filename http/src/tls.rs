@@ -11,6 +11,7 @@ use embedded_io_async::{Read, Write};
 use futures_util::future::{Either, select};
 use unikernel_rt::{
     sync::{Permit, Semaphore},
+    task::waiting_for,
     time::timeout,
 };
 use unikernel_tls::{
