@@ -128,7 +128,8 @@ impl Stats {
     }
 
     fn write(&self, page: &mut Page) {
-        for route in &self.routes {
+        // A route is on the page from its first request on.
+        for route in self.routes.iter().filter(|route| route.classes.iter().any(|count| count.get() > 0)) {
             let name = &*route.pattern;
             for (class, count) in CLASSES.iter().zip(&route.classes).filter(|(_, count)| count.get() > 0) {
                 let labels = [("route", name), ("status", *class)];

@@ -8,6 +8,7 @@ pub mod connecting;
 pub mod crashes;
 pub mod disks;
 pub mod limits;
+pub mod metrics;
 pub mod names;
 pub mod stopping;
 pub mod tls;

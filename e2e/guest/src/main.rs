@@ -8,7 +8,7 @@ mod network;
 
 use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
 use core::{array, hint::black_box, iter};
-use unikernel_http::{Body, Bytes, Limits, Path, Router, State, get, post, serve};
+use unikernel_http::{Body, Bytes, Limits, MetricsPort, Path, Router, State, get, post, serve};
 use unikernel_net::Stack;
 use unikernel_rt::{
     Acquire, Machine, Modules, args, crash,
@@ -19,7 +19,8 @@ use unikernel_rt::{
 };
 
 #[unikernel_rt::main]
-async fn main(modules: Modules, Ports(ports): Ports, stack: Stack) -> unikernel_rt::Result {
+async fn main(modules: Modules, Ports(ports): Ports, stack: Stack, metrics: MetricsPort) -> unikernel_rt::Result {
+    metrics.open(&stack)?;
     let site = Site { stack: stack.clone(), modules, ports };
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))

@@ -12,6 +12,7 @@ mod layout;
 mod lossy;
 mod machines;
 mod many;
+mod metrics;
 mod peers;
 mod proxy;
 mod refusals;
