@@ -72,4 +72,15 @@ fn memory(page: &mut Page) {
     page.gauge("unikernel_heap_used_bytes", "Allocated now.", &[], stats.in_use);
     page.gauge("unikernel_heap_used_bytes_max", "The most that was allocated at once.", &[], stats.peak);
     page.gauge("unikernel_heap_free_bytes", "What can still be allocated, about.", &[], heap::free().min(stats.total));
+    for class in heap::classes().iter().filter(|class| class.held > 0) {
+        let len = class.block_len_max.map_or("+Inf".to_string(), |len| len.to_string());
+        let labels = [("block_len_max", &*len)];
+        page.gauge("unikernel_heap_blocks", "Blocks in use, by the longest of their class.", &labels, class.blocks);
+        page.gauge(
+            "unikernel_heap_class_bytes",
+            "Bytes that serve a class, room for more included.",
+            &labels,
+            class.held,
+        );
+    }
 }
