@@ -2,6 +2,7 @@
 
 use crate::{IntoResponse, Response, Router, Status, get};
 use alloc::{boxed::Box, format, rc::Rc, string::String, vec::Vec};
+use unikernel_rt::lifecycle;
 
 /// `/healthz` and `/readyz`, for load balancers and orchestrators.
 ///
@@ -20,7 +21,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Ready as long as it runs.
+    /// Ready until the machine is asked to stop ([`lifecycle`]).
     pub fn new() -> Health {
         Health::default()
     }
@@ -43,7 +44,10 @@ impl Health {
 
     fn answer(&self) -> Response {
         let failing = self.checks.iter().filter(|(_, is_well)| !is_well());
-        let failing: String = failing.map(|(name, _)| format!("not ready: {name}\n")).collect();
+        let mut failing: String = failing.map(|(name, _)| format!("not ready: {name}\n")).collect();
+        if lifecycle::is_stopping() {
+            failing.push_str("not ready: stopping\n");
+        }
         if failing.is_empty() {
             return "ready\n".into_response();
         }

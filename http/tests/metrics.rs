@@ -7,6 +7,7 @@ use common::{answers, block_on, exchange_with};
 use std::{cell::Cell, rc::Rc};
 use unikernel_http::{Health, Path, Router, Server, Status, get, metrics, post};
 use unikernel_rt::{
+    lifecycle,
     metrics::text,
     time::{Duration, sleep},
 };
@@ -119,5 +120,14 @@ fn health_is_what_the_checks_say() {
             assert_eq!((answers[0].status, &*answers[0].text()), (status, text));
             assert_eq!((answers[1].status, &*answers[1].text()), (200, "alive\n"));
         }
+        database.set(true);
+        queue.set(true);
+        let busy = lifecycle::busy();
+        lifecycle::request_stop();
+        let bytes = exchange_with(&server, [request("/readyz"), request("/healthz")].concat()).await;
+        let answers = answers(&bytes, &[]);
+        assert_eq!((answers[0].status, &*answers[0].text()), (503, "not ready: stopping\n"));
+        assert_eq!(answers[1].status, 200);
+        drop(busy);
     });
 }
