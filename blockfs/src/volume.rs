@@ -12,9 +12,15 @@ use crate::{
 };
 use alloc::{rc::Rc, string::String, vec::Vec};
 use bytes::Bytes;
-use unikernel_rt::{Acquire, Machine};
+use unikernel_rt::{
+    Acquire, Machine, lifecycle,
+    log::{Display2Format as Text, warn},
+};
 
 /// The files of a disk. Clones are handles to the same volume.
+///
+/// When the machine stops in good order, it waits until what was written is safe; files that are still open for writing
+/// must have been [synced](File::sync) by whoever has them.
 ///
 /// Paths are names between slashes, `folder/file`; a slash at the start changes nothing. `.` and `..` are refused.
 ///
@@ -42,7 +48,8 @@ impl Volume {
     ///
     /// The disk is blank, holds no known format, or is damaged; the device failed.
     pub async fn mount(disk: Disk) -> Result<Volume> {
-        mount::mount(disk).await.map_err(|cause| Error::new("mount the disk", "", cause))
+        let mounted = mount::mount(disk).await;
+        mounted.map(Volume::synced_at_stop).map_err(|cause| Error::new("mount the disk", "", cause))
     }
 
     /// The same; a blank disk, which has nothing but zeros at its start, is formatted first. A loss of power while
@@ -53,7 +60,7 @@ impl Volume {
     /// The disk holds something else; the device failed; it is read-only.
     pub async fn mount_or_format(disk: Disk, format: Format) -> Result<Volume> {
         let mounted = mount::mount_or_format(disk, format).await;
-        mounted.map_err(|cause| Error::new("mount the disk", "", cause))
+        mounted.map(Volume::synced_at_stop).map_err(|cause| Error::new("mount the disk", "", cause))
     }
 
     /// Makes an empty volume; what was on the disk is lost.
@@ -62,7 +69,20 @@ impl Volume {
     ///
     /// The format is read-only; the disk is read-only or too small; the device failed.
     pub async fn format(disk: Disk, format: Format) -> Result<Volume> {
-        mount::format(disk, format).await.map_err(|cause| Error::new("format the disk", "", cause))
+        let formatted = mount::format(disk, format).await;
+        formatted.map(Volume::synced_at_stop).map_err(|cause| Error::new("format the disk", "", cause))
+    }
+
+    /// Has the machine wait at its stop until what was done, the work of dropped files too, is safe.
+    fn synced_at_stop(self) -> Volume {
+        let system = Rc::downgrade(&self.0);
+        lifecycle::on_stop(move || async move {
+            let Some(volume) = system.upgrade().map(Volume) else { return };
+            if let Err(error) = volume.sync().await {
+                warn!("at the stop of the machine: {}", Text(&error));
+            }
+        });
+        self
     }
 
     /// What it is.

@@ -69,7 +69,7 @@ pub struct Options {
     #[arg(long, value_name = "FOLDER")]
     pub dump_on_crash: Option<PathBuf>,
     /// Stops the VM after this time and exits with code 124.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, overrides_with = "timeout")]
     pub timeout: Option<Duration>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
     path::PathBuf,
     process::{Command, Stdio},
     sync::{Mutex, OnceLock, PoisonError},
@@ -12,24 +12,19 @@ use cargo_metadata::Message;
 
 const RELEASE: [&str; 3] = ["--release", "--target", "x86_64-unknown-none"];
 
-/// The release image of a package of this workspace; with Cargo features if there is a `+FEATURES` behind its name.
+/// The release image of a package of this workspace. `PACKAGE+FEATURE` is its binary `PACKAGE-FEATURE`, with that feature.
 pub fn image(package: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     // A build that failed left nothing half done, so the other tests may go on.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let build = || match package.split_once('+') {
         None => build(package, &RELEASE),
-        Some((package, features)) => with_features(package, features),
+        Some((package, feature)) => {
+            let binary = format!("{package}-{feature}");
+            build(package, &[&RELEASE[..], &["--features", feature, "--bin", &binary]].concat())
+        }
     };
     built.entry(package.to_owned()).or_insert_with(build).clone()
-}
-
-/// Under a name of its own: the next build without them puts its image where this one was.
-fn with_features(package: &str, features: &str) -> PathBuf {
-    let built = build(package, &[&RELEASE[..], &["--features", features]].concat());
-    let kept = built.with_file_name(format!("{package}+{features}"));
-    fs::copy(built, &kept).expect("the image is copied");
-    kept
 }
 
 /// The image of this package with all that a debugger wants to know.

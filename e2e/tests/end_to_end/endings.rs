@@ -75,7 +75,7 @@ fn an_overflow_on_a_fiber() {
 fn a_panic_on_a_fiber() {
     let end = killed_by("/panic-on-fiber");
     // The backtrace ends where the fiber starts.
-    check(&end, 101, &["asked to panic on a fiber", "e2e_guest::", "::fiber::start\nunikernel: end of report"]);
+    check(&end, 101, &["asked to panic on a fiber", "e2e_guest::", "::fiber::start\nunikernel: tasks"]);
 }
 
 #[test]

@@ -140,6 +140,9 @@ pub(super) unsafe fn init(info: &StartInfo) {
     let len = (boot_heap.end - boot_heap.start) as usize;
     // SAFETY: the range is RAM behind the image and the page tables; nobody else uses it: `free` below leaves it out.
     unsafe { BOOT_HEAP.lock().init(direct(boot_heap.start) as *mut u8, len) };
+    if is_off(Protection::NullPage) {
+        tables().map(0, 0..LOW_END, flags(Flags::WRITABLE | Flags::NO_EXECUTE));
+    }
     for free in ram::free(info) {
         // SAFETY: RAM that the direct map shows, and that neither image nor boot heap lie in.
         unsafe { super::heap::add(direct(free.start) as *mut u8, (free.end - free.start) as usize) };

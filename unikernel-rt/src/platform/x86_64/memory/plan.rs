@@ -120,10 +120,6 @@ fn map_ram<A: FnMut() -> Option<u64>>(tables: &mut Tables<A>, drawn: &Drawn, inf
             tables.map(drawn.direct_map + part.start, part, data);
         }
     }
-    if is_off(Protection::NullPage) {
-        let low = 0..super::LOW_END;
-        tables.map(0, low, flags(Flags::WRITABLE | Flags::NO_EXECUTE));
-    }
 }
 
 /// What is left of `whole`, below and above `hole`.
