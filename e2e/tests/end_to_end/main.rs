@@ -6,6 +6,7 @@ mod clones;
 mod debugger;
 mod disks;
 mod endings;
+mod hostile;
 mod http;
 mod kills;
 mod layout;

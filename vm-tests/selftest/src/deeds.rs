@@ -4,18 +4,25 @@ extern crate alloc;
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::{future::Future, hint::black_box, pin::Pin};
-use unikernel_rt::{Error, Result, misuse, spawn, spawn_supervised};
+use unikernel_rt::{
+    Error, Result,
+    misuse::{self, fuzz},
+    spawn, spawn_supervised,
+};
 
-/// Starts a deed.
-pub type Deed = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+/// Starts a deed. Those that go on for as long as they are told take an effort.
+pub type Deed = fn(fuzz::Effort) -> Pin<Box<dyn Future<Output = ()>>>;
 
 macro_rules! deeds {
-    ($($name:literal: $deed:expr),* $(,)?) => {
-        const DEEDS: &[(&str, Deed)] = &[$(($name, || Box::pin(async { $deed; }))),*];
+    ($effort:ident => $($name:literal: $deed:expr),* $(,)?) => {
+        const DEEDS: &[(&str, Deed)] = &[$(($name, |$effort| {
+            let _ = $effort;
+            Box::pin(async move { $deed; })
+        })),*];
     };
 }
 
-deeds! {
+deeds! { effort =>
     "none": core::future::ready(()).await,
     "write-text": misuse::write_text(),
     "write-rodata": misuse::write_rodata(),
@@ -45,6 +52,10 @@ deeds! {
     "panic-in-task": spawn(async { panic!("asked to panic in a task") }).await,
     "out-of-memory": fill_memory(),
     "hang": hang(),
+    "fuzz-net": fuzz::net(effort).await,
+    "fuzz-block": fuzz::block(effort).await,
+    "fuzz-rng": fuzz::rng(effort).await,
+    "fuzz-tables": fuzz::tables(effort).await,
 }
 
 /// The deed of that name.

@@ -6,6 +6,9 @@
 #[cfg(target_os = "none")]
 mod deeds;
 
+#[cfg(target_os = "none")]
+use unikernel_rt::misuse::fuzz::Effort;
+
 /// Does one of the deeds, and says so when it is still there.
 ///
 /// # Errors
@@ -14,8 +17,11 @@ mod deeds;
 #[cfg(target_os = "none")]
 pub async fn run(args: unikernel_rt::Args) -> unikernel_rt::Result {
     let deed = deeds::named(args.get("selftest")?)?;
+    let (seed, first, rounds) = (args.get("seed")?, args.get("first")?, args.get("rounds")?);
     args.finish()?;
-    deed().await;
+    // For those who fuzz: `first=` is the round to begin with.
+    let effort = Effort { seed: seed.unwrap_or(1), first: first.unwrap_or(0), rounds: rounds.unwrap_or(200) };
+    deed(effort).await;
     unikernel_rt::misuse::say("survived");
     Ok(())
 }

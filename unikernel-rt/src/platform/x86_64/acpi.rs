@@ -26,6 +26,10 @@ const BIOS_AREA: Range<u64> = 0xe_0000..0x10_0000;
 /// Tables longer than this are not believed.
 const TABLE_LEN_MAX: u64 = 1 << 20;
 
+/// More are not believed: hypervisors have one or two, and 24 to 32 virtio-mmio devices.
+const IO_APICS_MAX: usize = 16;
+const MMIO_DEVICES_MAX: usize = 128;
+
 /// Reads the tables.
 pub(super) fn read(info: &StartInfo) -> Facts {
     let mut facts = Facts::default();
@@ -72,7 +76,7 @@ fn find_root() -> Option<u64> {
 }
 
 /// Addresses in the XSDT, or in the RSDT where there is no XSDT.
-fn root_entries(root: u64) -> Vec<u64> {
+pub(super) fn root_entries(root: u64) -> Vec<u64> {
     let root = map(root, 36);
     let revision = root.get(15).copied().unwrap_or(0);
     let xsdt = number(root, 24, 8).filter(|address| revision >= 2 && *address != 0);
@@ -85,7 +89,7 @@ fn root_entries(root: u64) -> Vec<u64> {
 }
 
 /// The whole table at `address`, if its checksum is right.
-fn load(address: u64) -> Option<&'static [u8]> {
+pub(super) fn load(address: u64) -> Option<&'static [u8]> {
     // Looking first would map the page that null pointers must not find.
     if address == 0 {
         return None;
@@ -102,14 +106,14 @@ fn load(address: u64) -> Option<&'static [u8]> {
 /// Where a table of a device `VM_Gen_Counter` says that the id is: in `ADDR`, a package of its low and its high half
 /// (Microsoft, Virtual Machine Generation ID). QEMU computes that in a method, from the address of a structure, `VGIA`, in
 /// which the id is at offset 40 (docs/specs/vmgenid).
-fn vm_generation(table: &[u8]) -> Option<u64> {
+pub(super) fn vm_generation(table: &[u8]) -> Option<u64> {
     const QEMU_OFFSET: u64 = 40;
     const NAME: u8 = 0x08;
     const PACKAGE: u8 = 0x12;
     find(table, b"VM_Gen_Counter")?;
     if let Some(at) = find(table, b"VGIA").filter(|at| *at > 0 && table[at - 1] == NAME) {
         let (address, _) = integer(table.get(at + 4..)?)?;
-        return (address != 0).then_some(address + QEMU_OFFSET);
+        return address.checked_add(QEMU_OFFSET).filter(|_| address != 0);
     }
     let at = find(table, b"ADDR")?;
     let [PACKAGE, _, 2, halves @ ..] = table.get(at + 4..)? else { return None };
@@ -140,10 +144,11 @@ pub(super) struct IoApic {
 }
 
 /// The I/O APICs of the MADT (ACPI 6.5, 5.2.12.3).
-fn io_apics(table: &[u8]) -> Vec<IoApic> {
+pub(super) fn io_apics(table: &[u8]) -> Vec<IoApic> {
     const IO_APIC: u8 = 1;
-    let apics = madt_entries(table, IO_APIC);
-    apics.filter_map(|e| Some(IoApic { registers: number(e, 4, 4)?, first_line: number(e, 8, 4)? as u32 })).collect()
+    let apics = madt_entries(table, IO_APIC)
+        .filter_map(|e| Some(IoApic { registers: number(e, 4, 4)?, first_line: number(e, 8, 4)? as u32 }));
+    apics.take(IO_APICS_MAX).collect()
 }
 
 /// The entries of this kind, each from its first byte to the end of the table.
@@ -159,7 +164,7 @@ fn madt_entries(table: &[u8], kind: u8) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Where an old interrupt number leads (ACPI 6.5, 5.2.12.5).
-struct Override {
+pub(super) struct Override {
     number: u8,
     input: Input,
 }
@@ -171,7 +176,7 @@ pub(super) struct Input {
     pub(super) active_low: bool,
 }
 
-fn overrides(table: &[u8]) -> Vec<Override> {
+pub(super) fn overrides(table: &[u8]) -> Vec<Override> {
     const OVERRIDE: u8 = 2;
     const ACTIVE_LOW: u64 = 3;
     let read = |e: &[u8]| {
@@ -194,7 +199,7 @@ pub(super) struct PowerEvents {
     pub(super) interrupt: u8,
 }
 
-fn power_events(fadt: &[u8]) -> Option<PowerEvents> {
+pub(super) fn power_events(fadt: &[u8]) -> Option<PowerEvents> {
     /// The power button is a device of its own, not an event of the block.
     const CONTROL_METHOD_BUTTON: u64 = 1 << 4;
     let port = |at| number(fadt, at, 4).map(|port| port as u16);
@@ -204,7 +209,7 @@ fn power_events(fadt: &[u8]) -> Option<PowerEvents> {
     }
     Some(PowerEvents {
         status_port: block,
-        enable_port: block + len / 2,
+        enable_port: block.checked_add(len / 2)?,
         control_port: port(64)?,
         command_port: port(48)?,
         command_enable: number(fadt, 52, 1)? as u8,
@@ -249,21 +254,28 @@ impl Facts {
         let device = &self.dsdt[find(self.dsdt, ID)?..];
         let line = number(device, find(device, INTERRUPT)? + 5, 4)? as u32;
         let base = number(device, find(device, REGISTERS)? + REGISTERS.len(), 4)?;
-        Some(MmioDevice { registers: base..base + LEN, line })
+        base.is_multiple_of(LEN).then(|| MmioDevice { registers: base..base + LEN, line })
     }
 
     /// The devices `LNRO0005` of the DSDT, which is how virtio-mmio appears there.
     pub(super) fn virtio_mmio(&self) -> Vec<MmioDevice> {
-        const ID: &[u8] = b"LNRO0005\0";
-        let mut devices = Vec::new();
-        let mut rest = self.dsdt;
-        while let Some(at) = find(rest, ID) {
-            rest = &rest[at + ID.len()..];
-            let end = find(rest, ID).unwrap_or(rest.len());
-            devices.extend(resources(&rest[..end]));
-        }
-        devices
+        mmio_devices(self.dsdt)
     }
+}
+
+/// The devices `LNRO0005` of a table.
+pub(super) fn mmio_devices(table: &[u8]) -> Vec<MmioDevice> {
+    const ID: &[u8] = b"LNRO0005\0";
+    let mut devices = Vec::new();
+    let mut rest = table;
+    while let Some(at) = find(rest, ID)
+        && devices.len() < MMIO_DEVICES_MAX
+    {
+        rest = &rest[at + ID.len()..];
+        let end = find(rest, ID).unwrap_or(rest.len());
+        devices.extend(resources(&rest[..end]));
+    }
+    devices
 }
 
 /// Where `pattern` first is. Looks at its first byte first: tables are long and boots should be short.

@@ -20,6 +20,9 @@ const ENABLE: u32 = 1 << 8;
 /// Divides the bus clock by 128: the longest sleep of one arming is then minutes instead of seconds.
 const DIVIDE_BY_128: u32 = 0b1010;
 
+/// Inputs of an I/O APIC: the version register has eight bits for the last one, and 240 are the most there are.
+pub(super) const LINES_MAX: u32 = 240;
+
 /// Where messages for the first core go (SDM 12.11.1).
 pub(super) const MESSAGE_ADDRESS: u32 = LOCAL as u32;
 
@@ -72,6 +75,10 @@ pub(super) fn route_level(base: u64, line: u32, vector: u8, active_low: bool) {
 
 /// Writes a redirection entry (82093AA data sheet, 3.2.4): fixed, not masked, to core 0.
 fn redirect(base: u64, line: u32, low: u32) {
+    // Firmware may say anything; what no I/O APIC has never interrupts.
+    if line >= LINES_MAX {
+        return;
+    }
     let registers = memory::map_device(base..base + 4096).cast::<u32>();
     let write = |register: u32, value: u32| {
         // SAFETY: the index and data registers of an I/O APIC, just mapped.

@@ -282,6 +282,7 @@ unsafe extern "C" fn timer_entry() {
 }
 
 /// A vector of a device, and whom it wakes.
+#[cfg_attr(feature = "selftest", derive(Clone))]
 pub(super) struct Irq {
     number: usize,
 }
@@ -306,6 +307,13 @@ impl Irq {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
+    }
+
+    /// What the interrupt does, from a device that is none.
+    #[cfg(feature = "selftest")]
+    pub(super) fn come(&self) {
+        let waker = wakers().borrow_mut()[self.number].take();
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Whether the interrupt came since the last [`wake`](Self::wake).

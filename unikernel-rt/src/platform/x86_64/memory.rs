@@ -25,6 +25,7 @@ use super::{
 };
 use core::{
     alloc::Layout,
+    arch::x86_64::__cpuid,
     ops::Range,
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
@@ -178,6 +179,17 @@ pub(super) fn boot_pages(count: usize) -> Option<NonNull<u8>> {
     Some(pages)
 }
 
+/// So many bytes of physical addresses. `None` where the CPU has no such addresses: devices and firmware may say anything.
+pub(super) fn physical_range(start: u64, len: u64) -> Option<Range<u64>> {
+    const SIZES: u32 = 0x8000_0008;
+    // What a CPU has that does not say (SDM volume 3, 4.1.4), and the most there is.
+    const BITS_USUAL: u32 = 36;
+    const BITS_MAX: u32 = 52;
+    let bits = if __cpuid(0x8000_0000).eax >= SIZES { __cpuid(SIZES).eax & 0xff } else { BITS_USUAL };
+    let end = start.checked_add(len).filter(|end| *end <= 1 << bits.min(BITS_MAX))?;
+    Some(start..end)
+}
+
 /// Maps device registers, uncached, and returns where. The same registers may be mapped again, elsewhere.
 pub(super) fn map_device(registers: Range<u64>) -> *mut u8 {
     let pages = registers.start / PAGE * PAGE..registers.end.next_multiple_of(PAGE);
@@ -187,15 +199,25 @@ pub(super) fn map_device(registers: Range<u64>) -> *mut u8 {
     (at + (registers.start - pages.start)) as *mut u8
 }
 
-/// Maps tables of the firmware, to be read. `None` where they lie beyond all RAM.
+/// Maps tables of the firmware, to be read. `None` where they lie beyond all RAM, or in a guard page.
 pub(super) fn map_firmware(range: Range<u64>) -> Option<*const u8> {
     if range.end > LAYOUT.direct_map_len.load(Ordering::Relaxed) {
         return None;
     }
     let pages = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE);
     // Where the range is RAM of ours it stays as it is: `map` leaves what is mapped alone.
-    tables().map(direct(pages.start), pages, flags(Flags::NO_EXECUTE));
-    Some(direct(range.start) as *const u8)
+    tables().map(direct(pages.start), pages.clone(), flags(Flags::NO_EXECUTE));
+    // A guard page stays one, too: what leads there is no table.
+    let is_mapped = pages.step_by(PAGE as usize).all(|page| tables().is_mapped(direct(page)));
+    is_mapped.then_some(direct(range.start) as *const u8)
+}
+
+/// Where a device finds a byte.
+#[cfg(feature = "selftest")]
+pub(super) fn reach(physical: u64, len: u64) -> *mut u8 {
+    let end = physical.checked_add(len);
+    assert!(end.is_some_and(|end| end <= LAYOUT.direct_map_len.load(Ordering::Relaxed)), "no memory is there");
+    direct(physical) as *mut u8
 }
 
 /// Where the direct map would show a byte of the image, if it did.

@@ -3,6 +3,8 @@
 //! Each does its deed such that a machine without the protection goes on unharmed: it writes what is there already, or runs an
 //! instruction that returns.
 
+pub use super::virtio::fuzz;
+
 use super::{memory, serial::console_line};
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{arch::asm, hint::black_box, mem::ManuallyDrop, ptr};

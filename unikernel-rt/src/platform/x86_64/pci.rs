@@ -5,10 +5,10 @@
 
 use super::{apic, memory, port};
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::{mem, ops::Range};
 
 /// A function of a device.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Function {
     bus: u8,
     device: u8,
@@ -18,6 +18,7 @@ pub(super) struct Function {
 const VENDOR_NONE: u16 = 0xffff;
 const CAPABILITY_MSIX: u8 = 0x11;
 const COMMAND: u8 = 0x04;
+const HEADER_KIND: u8 = 0x0c;
 const COMMAND_MEMORY: u32 = 1 << 1;
 const COMMAND_MASTER: u32 = 1 << 2;
 /// Capability lists longer than configuration space are loops.
@@ -46,16 +47,14 @@ impl Function {
         unsafe { port::write(0xcf8, address) }
     }
 
-    pub(super) fn vendor(self) -> u16 {
-        self.read(0) as u16
+    /// Bus, device and function.
+    #[cfg(feature = "selftest")]
+    pub(super) fn place(self) -> [u8; 3] {
+        [self.bus, self.device, self.function]
     }
 
     pub(super) fn device_id(self) -> u16 {
         (self.read(0) >> 16) as u16
-    }
-
-    fn header_kind(self) -> u8 {
-        (self.read(0x0c) >> 16) as u8
     }
 
     /// Lets the function answer at its memory ranges and start transfers.
@@ -63,49 +62,55 @@ impl Function {
         self.write(COMMAND, self.read(COMMAND) & 0xffff | COMMAND_MEMORY | COMMAND_MASTER);
     }
 
-    /// Capabilities as (id, offset).
-    pub(super) fn capabilities(self) -> impl Iterator<Item = (u8, u8)> {
-        const STATUS_LIST: u32 = 1 << 20;
-        let first = if self.read(COMMAND) & STATUS_LIST != 0 { self.read(0x34) as u8 & 0xfc } else { 0 };
-        let mut next = first;
-        core::iter::from_fn(move || {
-            let offset = (next != 0).then_some(next)?;
-            let head = self.read(offset);
-            next = (head >> 8) as u8 & 0xfc;
-            Some((head as u8, offset))
-        })
-        .take(CAPABILITIES_MAX)
-    }
-
-    /// Maps `len` bytes at `offset` of memory range `bar`. `None` when the range is none of memory, or was not given
-    /// an address by the firmware.
-    pub(super) fn map_bar(self, bar: u8, offset: u32, len: u32) -> Option<*mut u8> {
-        let register = 0x10 + 4 * bar;
-        let low = (bar < 6).then(|| self.read(register))?;
-        let wide = low & 0b110 == 0b100;
-        let high = if wide && bar < 5 { self.read(register + 4) } else { 0 };
-        let base = u64::from(high) << 32 | u64::from(low & !0xf);
-        if low & 1 != 0 || base == 0 {
-            return None;
-        }
-        let start = base.checked_add(offset.into())?;
-        Some(memory::map_device(start..start.checked_add(len.into())?))
-    }
-
     /// Turns MSI-X on with every entry masked.
     pub(super) fn msix(self) -> Option<Msix> {
-        let (_, offset) = self.capabilities().find(|(id, _)| *id == CAPABILITY_MSIX)?;
-        let control = self.read(offset);
-        let entries = (control >> 16 & 0x7ff) as u16 + 1;
-        let table = self.read(offset + 4);
-        let registers = self.map_bar(table as u8 & 7, table & !7, u32::from(entries) * 16)?;
-        let mut msix = Msix { table: registers.cast(), entries };
+        let (offset, entries, table) = msix_table(&|offset| self.read(offset))?;
+        let mut msix = Msix { table: memory::map_device(table).cast(), entries };
         (0..entries).for_each(|entry| msix.mask(entry));
         const ENABLE: u32 = 1 << 31;
         const MASK_ALL: u32 = 1 << 30;
-        self.write(offset, control & !MASK_ALL | ENABLE);
+        self.write(offset, self.read(offset) & !MASK_ALL | ENABLE);
         Some(msix)
     }
+}
+
+/// Capabilities as (id, offset), of the configuration space that `read` reads, which may say anything.
+pub(super) fn capabilities(read: &impl Fn(u8) -> u32) -> impl Iterator<Item = (u8, u8)> {
+    const STATUS_LIST: u32 = 1 << 20;
+    let first = if read(COMMAND) & STATUS_LIST != 0 { read(0x34) as u8 & 0xfc } else { 0 };
+    let mut next = first;
+    core::iter::from_fn(move || {
+        let offset = (next != 0).then_some(next)?;
+        let head = read(offset);
+        next = (head >> 8) as u8 & 0xfc;
+        Some((head as u8, offset))
+    })
+    .take(CAPABILITIES_MAX)
+}
+
+/// Where `len` bytes at `offset` of memory range `bar` are. `None` when the range is none of memory, was not given an
+/// address by the firmware, or got one that the CPU does not have.
+pub(super) fn bar_range(read: &impl Fn(u8) -> u32, bar: u8, offset: u32, len: u32) -> Option<Range<u64>> {
+    let register = (bar < 6).then(|| 0x10 + 4 * bar)?;
+    let low = read(register);
+    let wide = low & 0b110 == 0b100;
+    let high = if wide && bar < 5 { read(register + 4) } else { 0 };
+    let base = u64::from(high) << 32 | u64::from(low & !0xf);
+    if low & 1 != 0 || base == 0 {
+        return None;
+    }
+    memory::physical_range(base.checked_add(offset.into())?, len.into())
+}
+
+/// The MSI-X capability: its offset, how many entries the table has, and where it is.
+pub(super) fn msix_table(read: &impl Fn(u8) -> u32) -> Option<(u8, u16, Range<u64>)> {
+    const CAPABILITY_END: u8 = 0xf4;
+    let is_msix = |(id, offset): &(u8, u8)| *id == CAPABILITY_MSIX && *offset <= CAPABILITY_END;
+    let (_, offset) = capabilities(read).find(is_msix)?;
+    let entries = (read(offset) >> 16 & 0x7ff) as u16 + 1;
+    let table = read(offset + 4);
+    let range = bar_range(read, table as u8 & 7, table & !7, u32::from(entries) * 16)?;
+    Some((offset, entries, range))
 }
 
 /// The interrupt table of one function.
@@ -115,6 +120,12 @@ pub(super) struct Msix {
 }
 
 impl Msix {
+    /// One without entries.
+    #[cfg(feature = "selftest")]
+    pub(super) fn empty() -> Msix {
+        Msix { table: core::ptr::null_mut(), entries: 0 }
+    }
+
     /// Lets `entry` interrupt this core as `vector`. False when there is no such entry.
     pub(super) fn route(&mut self, entry: u16, vector: u8) -> bool {
         if entry >= self.entries {
@@ -138,39 +149,43 @@ impl Msix {
 
 /// Every function of `vendor`, in the order of the bus.
 pub(super) fn functions(vendor: u16) -> Vec<Function> {
+    scan(vendor, &|function, offset| function.read(offset))
+}
+
+/// The same on the buses that `read` reads. Each is looked at once, whatever bridges lead to it.
+pub(super) fn scan(vendor: u16, read: &impl Fn(Function, u8) -> u32) -> Vec<Function> {
+    const BRIDGE: u32 = 1;
     let mut found = Vec::new();
-    scan_bus(0, vendor, &mut found);
+    let mut is_known = [false; 256];
+    // From the last to the first, so that what is behind a bridge comes next.
+    let mut waiting = on_bus(0, read);
+    while let Some(function) = waiting.pop() {
+        let its_vendor = read(function, 0) as u16;
+        if its_vendor == vendor {
+            found.push(function);
+        }
+        if its_vendor != VENDOR_NONE && read(function, HEADER_KIND) >> 16 & 0x7f == BRIDGE {
+            let secondary = (read(function, 0x18) >> 8) as u8;
+            // A bridge upwards, or a second one to the same bus, is one that nobody set up.
+            if secondary > function.bus && !mem::replace(&mut is_known[usize::from(secondary)], true) {
+                waiting.extend(on_bus(secondary, read));
+            }
+        }
+    }
     found
 }
 
-fn scan_bus(bus: u8, vendor: u16, found: &mut Vec<Function>) {
-    const MULTIFUNCTION: u8 = 0x80;
-    for device in 0..32 {
+/// Where functions may be on a bus, from the last to the first.
+fn on_bus(bus: u8, read: &impl Fn(Function, u8) -> u32) -> Vec<Function> {
+    const MULTIFUNCTION: u32 = 0x80 << 16;
+    let mut functions = Vec::new();
+    for device in (0..32).rev() {
         let first = Function { bus, device, function: 0 };
-        if first.vendor() == VENDOR_NONE {
+        if read(first, 0) as u16 == VENDOR_NONE {
             continue;
         }
-        let functions: Range<u8> = if first.header_kind() & MULTIFUNCTION != 0 { 0..8 } else { 0..1 };
-        for function in functions {
-            scan_function(Function { bus, device, function }, vendor, found);
-        }
+        let last = if read(first, HEADER_KIND) & MULTIFUNCTION != 0 { 7 } else { 0 };
+        functions.extend((0..=last).rev().map(|function| Function { bus, device, function }));
     }
-}
-
-fn scan_function(function: Function, vendor: u16, found: &mut Vec<Function>) {
-    const BRIDGE: u8 = 1;
-    let its_vendor = function.vendor();
-    if its_vendor == VENDOR_NONE {
-        return;
-    }
-    if its_vendor == vendor {
-        found.push(function);
-    }
-    if function.header_kind() & 0x7f == BRIDGE {
-        let secondary = (function.read(0x18) >> 8) as u8;
-        // A bridge to itself or upwards would be followed for ever.
-        if secondary > function.bus {
-            scan_bus(secondary, vendor, found);
-        }
-    }
+    functions
 }

@@ -28,7 +28,8 @@ pub(super) fn learn(fadt: &[u8]) {
     CONTROL_PORT.store(field(64, 4) as u16, Ordering::Relaxed);
     // A generic address structure: kind 0 is memory; the address follows after four bytes.
     if field(244, 1) == 0 {
-        SLEEP_CONTROL.store(field(248, 8), Ordering::Relaxed);
+        let register = memory::physical_range(field(248, 8), 1);
+        SLEEP_CONTROL.store(register.map_or(0, |register| register.start), Ordering::Relaxed);
     }
     const RESET_IS_SUPPORTED: u64 = 1 << 10;
     if field(112, 4) & RESET_IS_SUPPORTED != 0 {
@@ -36,7 +37,10 @@ pub(super) fn learn(fadt: &[u8]) {
         match (field(116, 1), field(120, 8)) {
             (_, 0) => {}
             // Mapped now: a machine that has crashed may have no memory for page tables.
-            (0, address) => RESET_REGISTER.store(memory::map_device(address..address + 1), Ordering::Relaxed),
+            (0, address) => {
+                let range = memory::physical_range(address, 1);
+                RESET_REGISTER.store(range.map_or(null_mut(), memory::map_device), Ordering::Relaxed);
+            }
             (1, port) => RESET_PORT.store(port as u16, Ordering::Relaxed),
             _ => {}
         }

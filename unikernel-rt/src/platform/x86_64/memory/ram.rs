@@ -4,15 +4,15 @@ use super::{LARGE_PAGE, LOW_END, PAGE, image_physical};
 use crate::platform::x86_64::start_info::{MODULES_MAX, StartInfo};
 use core::ops::Range;
 
-/// The boot heap of the smallest machine: page tables, two virtqueues, a random number device.
-const BOOT_HEAP_MIN: u64 = 152 * 1024;
+/// The boot heap of the smallest machine: page tables.
+const BOOT_HEAP_MIN: u64 = 120 * 1024;
 /// What each further GiB of RAM adds to it: one page table.
 const BOOT_HEAP_PER_GIB: u64 = PAGE;
 /// What each boot module adds: tables of 4 KiB pages at both ends, and of 2 MiB pages where those are new.
 const BOOT_HEAP_PER_MODULE: u64 = 4 * PAGE;
 
-/// A heap smaller than this cannot hold the receive buffers and one connection.
-const HEAP_MIN: u64 = 192 * 1024;
+/// A heap smaller than this cannot hold two virtqueues, the receive buffers and one connection.
+const HEAP_MIN: u64 = 224 * 1024;
 
 /// What outlives a reset: the report of a crash.
 pub(super) const KEPT_LEN: u64 = 16 * 1024;

@@ -76,6 +76,21 @@ impl<A: FnMut() -> Option<u64>> Tables<A> {
         unreachable!("a page of 4 KiB always fits")
     }
 
+    /// Whether a byte can be read.
+    pub(super) fn is_mapped(&self, at: u64) -> bool {
+        let mut table = self.table(self.root);
+        for size in LEVELS {
+            // SAFETY: as in `map_one`.
+            let entry = unsafe { &(&*table)[index(at, size)] };
+            let flags = entry.flags();
+            if !flags.contains(Flags::PRESENT) || size == PAGE || flags.contains(Flags::HUGE_PAGE) {
+                return flags.contains(Flags::PRESENT);
+            }
+            table = self.table(entry.addr().as_u64());
+        }
+        false
+    }
+
     /// Makes an entry of the root lead to a table of somebody else.
     pub(super) fn borrow_first(&mut self, pdpt: u64) {
         // SAFETY: the root is ours, see `map_one`.

@@ -8,6 +8,7 @@ mod setup;
 
 use super::{
     super::{clock::now_micros, interrupts::Irq},
+    device,
     request_queue::{Kind, RequestQueue, Traits},
     ring::Lie,
 };
@@ -44,9 +45,6 @@ const STATUS_UNSUPPORTED: u8 = 2;
 /// A serial is as long as this, or ends with a NUL before.
 const SERIAL_LEN_MAX: usize = 20;
 
-/// A device that is silent for so long while the machine starts, or does not reset, is not waited for.
-const PATIENCE_MICROS: u64 = 5_000_000;
-
 /// A disk.
 pub(super) struct VirtioBlock<T: Transport> {
     transport: T,
@@ -77,10 +75,16 @@ impl<T: Transport> VirtioBlock<T> {
             is_indirect: features.contains(Features::INDIRECT_DESC),
             is_legacy: !features.contains(Features::VERSION_1),
         };
-        let queue = RequestQueue::new(&mut transport, QUEUE, traits).ok_or_else(|| {
+        let mut queue = RequestQueue::new(&mut transport, QUEUE, traits).ok_or_else(|| {
             problem("its queue could not be set up: check its size (a power of two, 4 or more), or give the machine more memory with -m".into())
         })?;
-        let (info, zeroes_unmap) = features.info(&transport, &queue)?;
+        let (info, zeroes_unmap) = match features.info(&transport, &queue) {
+            Ok(info) => info,
+            Err(error) => {
+                stop(&mut transport, &mut queue);
+                return Err(error);
+            }
+        };
         transport.finish_init();
         let settled = VecDeque::new();
         let (armed, awaited, broken) = (false, false, false);
@@ -97,7 +101,7 @@ impl<T: Transport> VirtioBlock<T> {
         let request = BlockRequest { tag: 0, op: BlockOp::Read, offset: 0, len, buffers };
         self.queue.push(Kind { number: kind::GET_ID, range_flags: 0 }, request).map_err(|_| silent())?;
         self.kick();
-        let deadline = now_micros() + PATIENCE_MICROS;
+        let deadline = device::deadline(device::PATIENCE_MICROS);
         while !self.queue.is_ready() {
             if now_micros() > deadline {
                 return Err(silent());
@@ -151,26 +155,20 @@ impl<T: Transport> VirtioBlock<T> {
              beyond the end of one, answered what is no answer, or asked to be reset",
             self.info.serial.as_str()
         );
-        self.stop();
+        stop(&mut self.transport, &mut self.queue);
         let gone = |request| BlockCompletion { request, result: Err(BlockError::Gone) };
         self.settled.extend(self.queue.take_all().map(gone));
-    }
-
-    /// Makes sure that the device does not touch our memory any more, or else that nobody else ever does.
-    fn stop(&mut self) {
-        self.transport.set_status(DeviceStatus::empty());
-        let deadline = now_micros() + PATIENCE_MICROS;
-        while !self.transport.get_status().is_empty() {
-            if now_micros() > deadline {
-                return self.queue.leak();
-            }
-        }
     }
 
     /// Whether an interrupt came that was none of the queue, and the device asks to be reset.
     fn asks_for_reset(&mut self) -> bool {
         let came = mem::take(&mut self.awaited) && self.irq.has_come();
         came && self.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
+    }
+
+    #[cfg(feature = "selftest")]
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Allows or forbids interrupts.
@@ -180,6 +178,13 @@ impl<T: Transport> VirtioBlock<T> {
             self.armed = armed;
             self.queue.interrupt(armed);
         }
+    }
+}
+
+/// Makes sure that the device does not touch our memory any more, or else that nobody else ever does.
+fn stop(transport: &mut impl Transport, queue: &mut RequestQueue) {
+    if !device::reset(transport) {
+        queue.leak();
     }
 }
 
@@ -247,7 +252,7 @@ impl<T: Transport> BlockDevice for VirtioBlock<T> {
 impl<T: Transport> Drop for VirtioBlock<T> {
     fn drop(&mut self) {
         if !self.broken {
-            self.stop();
+            stop(&mut self.transport, &mut self.queue);
         }
     }
 }

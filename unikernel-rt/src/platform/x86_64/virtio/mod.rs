@@ -2,7 +2,11 @@
 //! `virtio-drivers`, driven by asynchronous drivers of our own.
 
 mod block;
+mod device;
+#[cfg(feature = "selftest")]
+pub mod fuzz;
 mod net;
+mod pages;
 mod pci_transport;
 mod queue;
 mod request_queue;
@@ -17,7 +21,7 @@ use super::{
 };
 use crate::{Error, Machine, Result, args};
 use alloc::{boxed::Box, format, vec::Vec};
-use core::ptr::NonNull;
+use core::{ops::Range, ptr::NonNull};
 use pci_transport::PciTransport;
 use virtio_drivers::transport::{DeviceType, Transport, mmio::MmioTransport};
 
@@ -26,6 +30,8 @@ const VENDOR: u16 = 0x1af4;
 
 /// The register block of one virtio-mmio device.
 const MMIO_LEN: u64 = 0x200;
+/// All registers have four bytes.
+const MMIO_ALIGN: u64 = 4;
 
 /// The random number device of the machine, before anything else is set up.
 pub(super) use rng::collect as collect_entropy;
@@ -49,6 +55,12 @@ pub(super) fn probe(machine: &mut Machine, facts: &Facts) -> Result {
         if let Some(transport) = transport {
             let irq = Irq::new().ok_or_else(no_vector)?;
             let (io_apic, line) = facts.io_apic_of(device.line);
+            if line >= apic::LINES_MAX {
+                return Err(Error::msg(format!(
+                    "a virtio device has interrupt {}, which no I/O APIC has",
+                    device.line
+                )));
+            }
             apic::route(io_apic, line, irq.vector());
             add(machine, transport, irq)?;
         }
@@ -109,10 +121,11 @@ fn parse_size(text: &str) -> Option<u64> {
 
 /// The device behind these registers; `None` for an empty slot, which has device id 0.
 fn mmio_transport(device: &MmioDevice) -> Option<MmioTransport<'static>> {
-    if device.registers.end - device.registers.start < MMIO_LEN {
+    let Range { start, end } = device.registers;
+    if end - start < MMIO_LEN || !start.is_multiple_of(MMIO_ALIGN) {
         return None;
     }
-    let registers = memory::map_device(device.registers.clone());
+    let registers = memory::map_device(memory::physical_range(start, MMIO_LEN)?);
     let header = NonNull::new(registers)?.cast();
     // SAFETY: registers of a virtio-mmio device, by the word of the command line or the firmware; mapped for ever.
     unsafe { MmioTransport::new(header, MMIO_LEN as usize) }.ok()

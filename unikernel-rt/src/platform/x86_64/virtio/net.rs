@@ -9,6 +9,7 @@ mod setup;
 
 use super::{
     super::interrupts::Irq,
+    device,
     queue::{Direction, Queue},
     ring::Lie,
 };
@@ -23,6 +24,31 @@ use virtio_drivers::transport::Transport;
 
 const QUEUE_RECEIVE: u16 = 0;
 const QUEUE_TRANSMIT: u16 = 1;
+
+/// Both queues of the device, or none.
+fn queues<T: Transport>(transport: &mut T, header_len: usize) -> Result<[Queue; 2]> {
+    let ways = [(QUEUE_RECEIVE, Direction::Receive), (QUEUE_TRANSMIT, Direction::Transmit)];
+    match ways.map(|(number, direction)| Queue::new(transport, number, direction, header_len)) {
+        [Some(receive), Some(transmit)] => Ok([receive, transmit]),
+        some => {
+            let number = usize::from(some[0].is_some());
+            release(transport, some.into_iter().flatten());
+            Err(problem(format!(
+                "its queue {number} could not be set up: check its queue sizes (powers of two), or give the machine more memory with -m"
+            )))
+        }
+    }
+}
+
+/// Drops queues, or leaves them to a device that does not let itself be reset.
+fn release(transport: &mut impl Transport, queues: impl Iterator<Item = Queue>) {
+    let is_reset = device::reset(transport);
+    queues.for_each(|mut queue| {
+        if !is_reset {
+            queue.leak();
+        }
+    });
+}
 
 /// A network port.
 pub(super) struct VirtioNet<T: Transport> {
@@ -56,18 +82,13 @@ impl<T: Transport> VirtioNet<T> {
     ///
     /// # Errors
     ///
-    /// A queue is missing, memory is short, or the configuration makes no sense.
+    /// A queue is missing, memory is short, the configuration makes no sense, or the device does not do as it says.
     pub(super) fn new(mut transport: T, irq: Irq) -> Result<VirtioNet<T>> {
-        let features = setup::negotiate(&mut transport);
+        let features = setup::negotiate(&mut transport)?;
         let header_len = features.header_len();
-        let mut queue = |number, direction| {
-            let queue = Queue::new(&mut transport, number, direction, header_len);
-            queue.ok_or_else(|| problem(format!("its queue {number} could not be set up: check its queue sizes (powers of two), or give the machine more memory with -m")))
-        };
-        let receive = queue(QUEUE_RECEIVE, Direction::Receive)?;
-        let transmit = queue(QUEUE_TRANSMIT, Direction::Transmit)?;
         let mac = features.mac(&transport)?;
         let mtu = features.mtu(&transport)?;
+        let [receive, transmit] = queues(&mut transport, header_len)?;
         transport.finish_init();
         let frame_len_max = mtu + ETHERNET_HEADER_MAX;
         let (receive_len, receive_count) = setup::receive_buffers(features, frame_len_max, &receive);
@@ -192,6 +213,11 @@ impl<T: Transport> VirtioNet<T> {
         );
     }
 
+    #[cfg(feature = "selftest")]
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Allows or forbids interrupts of the receive queue.
     #[inline]
     fn arm(&mut self, armed: bool) {
@@ -254,6 +280,9 @@ impl<T: Transport> NetDevice for VirtioNet<T> {
     }
 
     fn flush(&mut self) {
+        if self.broken {
+            return;
+        }
         self.transmit.announce(&mut self.transport);
         self.receive.announce(&mut self.transport);
         self.reclaim();
@@ -290,5 +319,14 @@ impl<T: Transport> NetDevice for VirtioNet<T> {
         }
         self.irq.wake(cx.waker());
         Poll::Pending
+    }
+}
+
+impl<T: Transport> Drop for VirtioNet<T> {
+    fn drop(&mut self) {
+        if !device::reset(&mut self.transport) {
+            self.receive.leak();
+            self.transmit.leak();
+        }
     }
 }

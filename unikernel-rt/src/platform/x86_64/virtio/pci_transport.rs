@@ -1,8 +1,14 @@
 //! virtio over PCI (virtio 1.2, 4.1), modern devices: MSI-X, and a doorbell that is one write.
 
-use super::super::pci::{Function, Msix};
+use super::super::{
+    memory,
+    pci::{self, Function, Msix},
+};
 use crate::{Error, Result};
-use core::ptr;
+use core::{
+    ops::{Range, RangeInclusive},
+    ptr,
+};
 use virtio_drivers::{
     PhysAddr,
     transport::{DeviceStatus, DeviceType, InterruptStatus, Transport},
@@ -10,9 +16,18 @@ use virtio_drivers::{
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const CAPABILITY_VENDOR: u8 = 0x09;
-const KIND_COMMON: u8 = 1;
-const KIND_NOTIFY: u8 = 2;
-const KIND_DEVICE: u8 = 4;
+
+/// A set of registers (virtio 1.2, 4.1.4): its kind, how it must be aligned, and how much of it may be mapped: no device of ours has
+/// more, and who is believed with gigabytes has no memory left for page tables.
+pub(super) struct Wanted {
+    kind: u8,
+    align: u32,
+    len: RangeInclusive<u32>,
+}
+
+pub(super) const COMMON: Wanted = Wanted { kind: 1, align: 4, len: common::LEN..=common::LEN };
+pub(super) const NOTIFY: Wanted = Wanted { kind: 2, align: 2, len: 2..=1 << 20 };
+pub(super) const DEVICE: Wanted = Wanted { kind: 4, align: 4, len: 1..=4096 };
 
 /// Offsets in the common configuration (virtio 1.2, 4.1.4.3).
 mod common {
@@ -66,7 +81,7 @@ pub(super) struct PciTransport {
     notify_multiplier: u32,
     device: Option<Registers>,
     msix: Msix,
-    /// Where each queue's doorbell is in `notify`.
+    /// Where each queue's doorbell is in `notify`, as [`max_queue_size`](Transport::max_queue_size) found it.
     doorbells: [usize; QUEUES_MAX],
 }
 
@@ -91,8 +106,8 @@ impl PciTransport {
         let kind = PciTransport::device_type_of(function).ok_or_else(|| Error::msg("not a virtio device"))?;
         function.enable();
         let modern = "a virtio device has no modern interface; start QEMU with `disable-modern=off` for it";
-        let common = map(function, KIND_COMMON, common::LEN).ok_or_else(|| Error::msg(modern))?.0;
-        let (notify, capability) = map(function, KIND_NOTIFY, 2).ok_or_else(|| Error::msg(modern))?;
+        let common = map(function, &COMMON).ok_or_else(|| Error::msg(modern))?.0;
+        let (notify, capability) = map(function, &NOTIFY).ok_or_else(|| Error::msg(modern))?;
         let msix = function.msix().ok_or_else(|| {
             Error::msg("a virtio device has no MSI-X interrupts; start QEMU without `vectors=0` for it")
         })?;
@@ -101,7 +116,7 @@ impl PciTransport {
             common,
             notify,
             notify_multiplier: function.read(capability + 16),
-            device: map(function, KIND_DEVICE, 1).map(|(registers, _)| registers),
+            device: map(function, &DEVICE).map(|(registers, _)| registers),
             msix,
             doorbells: [0; QUEUES_MAX],
         })
@@ -119,26 +134,53 @@ impl PciTransport {
         }
     }
 
+    /// One whose registers are memory: the common ones, and so many bytes for doorbells.
+    #[cfg(feature = "selftest")]
+    pub(super) fn over(common: &'static mut [u64; 8], doorbells: &'static mut [u64], multiplier: u32) -> PciTransport {
+        PciTransport {
+            kind: DeviceType::Network,
+            common: Registers { start: common.as_mut_ptr().cast(), len: size_of_val(common) },
+            notify: Registers { start: doorbells.as_mut_ptr().cast(), len: size_of_val(doorbells) },
+            notify_multiplier: multiplier,
+            device: None,
+            msix: Msix::empty(),
+            doorbells: [0; QUEUES_MAX],
+        }
+    }
+
     fn select(&self, queue: u16) {
         self.common.write(common::QUEUE_SELECT, queue);
     }
+
+    /// Where the selected queue's doorbell is; `None` where the device says that it is beyond its registers.
+    fn doorbell(&self) -> Option<usize> {
+        let place = self.common.read::<u16>(common::QUEUE_NOTIFY_OFF);
+        let offset = usize::from(place) * self.notify_multiplier as usize;
+        (offset.is_multiple_of(2) && offset + 2 <= self.notify.len).then_some(offset)
+    }
 }
 
-/// The registers of `kind`, at least `len_min` bytes, and the offset of the capability that tells of them
-/// (virtio 1.2, 4.1.4).
-fn map(function: Function, kind: u8, len_min: u32) -> Option<(Registers, u8)> {
-    for (id, offset) in function.capabilities() {
-        if id != CAPABILITY_VENDOR || (function.read(offset) >> 24) as u8 != kind || offset > 0xe0 {
+/// Registers, and the offset of the capability that tells of them.
+fn map(function: Function, wanted: &Wanted) -> Option<(Registers, u8)> {
+    let (range, offset) = find(&|offset| function.read(offset), wanted)?;
+    let len = (range.end - range.start) as usize;
+    Some((Registers { start: memory::map_device(range), len }, offset))
+}
+
+/// Where registers are, and the offset of the capability that tells of them, in the configuration space that `read` reads.
+pub(super) fn find(read: &impl Fn(u8) -> u32, wanted: &Wanted) -> Option<(Range<u64>, u8)> {
+    const CAPABILITY_END: u8 = 0xe0;
+    for (id, offset) in pci::capabilities(read) {
+        if id != CAPABILITY_VENDOR || offset > CAPABILITY_END || (read(offset) >> 24) as u8 != wanted.kind {
             continue;
         }
-        let (bar, start, len) =
-            (function.read(offset + 4) as u8, function.read(offset + 8), function.read(offset + 12));
-        if len < len_min {
+        let (bar, start, len) = (read(offset + 4) as u8, read(offset + 8), read(offset + 12));
+        if len < *wanted.len.start() || !start.is_multiple_of(wanted.align) {
             continue;
         }
         // A range we cannot use may be followed by one we can (virtio 1.2, 4.1.4.1).
-        if let Some(registers) = function.map_bar(bar, start, len) {
-            return Some((Registers { start: registers, len: len as usize }, offset));
+        if let Some(range) = pci::bar_range(read, bar, start, len.min(*wanted.len.end())) {
+            return Some((range, offset));
         }
     }
     None
@@ -167,6 +209,9 @@ impl Transport for PciTransport {
 
     fn max_queue_size(&mut self, queue: u16) -> u32 {
         self.select(queue);
+        // A queue that cannot be rung is none.
+        let Some(doorbell) = self.doorbell() else { return 0 };
+        self.doorbells[usize::from(queue)] = doorbell;
         self.common.read::<u16>(common::QUEUE_SIZE).into()
     }
 
@@ -201,8 +246,6 @@ impl Transport for PciTransport {
             self.common.write(register, address as u32);
             self.common.write(register + 4, (address >> 32) as u32);
         }
-        let offset = self.common.read::<u16>(common::QUEUE_NOTIFY_OFF) as usize;
-        self.doorbells[usize::from(queue)] = offset * self.notify_multiplier as usize;
         self.common.write(common::QUEUE_ENABLE, 1_u16);
     }
 

@@ -5,11 +5,12 @@
 //! general one, a request went from 6,790 to 6,330 guest instructions.
 
 use super::{
-    super::memory,
+    pages::{PAGE, Pages},
     ring::{self, Descriptor, FLAG_WRITE, Lie, Rings},
 };
 use crate::device::HEADROOM;
 use alloc::{boxed::Box, vec::Vec};
+use core::mem;
 use virtio_drivers::transport::Transport;
 
 /// Which way the frames of a queue go.
@@ -31,6 +32,7 @@ pub(super) struct Queue {
     buffers: Vec<Option<Box<[u8]>>>,
     /// Descriptors that no buffer has.
     free: Vec<u16>,
+    memory: Pages,
 }
 
 /// A buffer the device is done with, and how many bytes it wrote.
@@ -45,15 +47,17 @@ impl Queue {
         header_len: usize,
     ) -> Option<Queue> {
         let len = ring::len_of(transport, number)?;
-        let start = memory::boot_pages(ring::pages(len))?;
-        // SAFETY: the length is the one told; the pages are cleared, nobody else has them, and they stay for ever.
-        let rings = unsafe { Rings::new(transport, number, len, start) };
+        let memory = Pages::zeroed(ring::pages(len) * PAGE)?;
+        // SAFETY: the length is the one told; nobody else has these pages, which are freed after the device was reset, or
+        // never: see `leak`.
+        let rings = unsafe { Rings::new(transport, number, len, memory.start()) };
         Some(Queue {
             rings,
             direction,
             start: HEADROOM - header_len,
             buffers: (0..len).map(|_| None).collect(),
             free: (0..len as u16).rev().collect(),
+            memory,
         })
     }
 
@@ -104,10 +108,11 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// The device lies. The queue must not be used any more.
+    /// The device lies. The queue must not be used any more. Before it is dropped the device must be reset, or the queue be
+    /// [leaked](Self::leak).
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Result<Option<Done>, Lie> {
-        let Some(used) = self.rings.pop() else { return Ok(None) };
+        let Some(used) = self.rings.pop()? else { return Ok(None) };
         let buffer = self.buffers.get_mut(used.id as usize).and_then(Option::take).ok_or(Lie)?;
         // There is a place for every descriptor, so this never allocates.
         self.free.push(used.id as u16);
@@ -116,6 +121,13 @@ impl Queue {
             return Err(Lie);
         }
         Ok(Some((buffer, len)))
+    }
+
+    /// Leaves everything the device may still touch to it, for ever: it cannot be reset.
+    #[cold]
+    pub(super) fn leak(&mut self) {
+        self.memory.leak();
+        self.buffers.drain(..).for_each(mem::forget);
     }
 
     /// Asks the device to interrupt when it is done with a buffer, or not to; see [`Rings::interrupt`].

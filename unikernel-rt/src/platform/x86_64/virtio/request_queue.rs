@@ -5,22 +5,20 @@
 //! indirect descriptors a slot is one descriptor of the queue, whatever the request's length; elsewhere the queue's own
 //! descriptors are dealt out to the slots.
 
-use super::ring::{self, Descriptor, FLAG_INDIRECT, FLAG_NEXT, FLAG_WRITE, Lie, Rings};
+use super::{
+    pages::{PAGE, Pages},
+    ring::{self, Descriptor, FLAG_INDIRECT, FLAG_NEXT, FLAG_WRITE, Lie, Rings},
+};
 use crate::{
     device::{BlockOp, BlockRequest},
     heap,
 };
-use alloc::{
-    alloc::{Layout, alloc_zeroed, dealloc},
-    vec::Vec,
-};
+use alloc::vec::Vec;
 use core::{
     mem::{self, offset_of},
     ptr::NonNull,
 };
 use virtio_drivers::transport::Transport;
-
-const PAGE: usize = 4096;
 
 /// Requests at once: what keeps a fast disk busy.
 const SLOTS_MAX: usize = 64;
@@ -89,7 +87,7 @@ pub(super) struct RequestQueue {
     requests: Vec<Option<BlockRequest>>,
     /// Slots that no request has.
     free: Vec<u16>,
-    memory: Memory,
+    memory: Pages,
 }
 
 /// What a queue needs to know of its device.
@@ -115,12 +113,13 @@ impl RequestQueue {
         let chains_len = if traits.is_indirect { slots_len * chain_len * size_of::<Descriptor>() } else { 0 };
         let chains_at = ring::pages(len) * PAGE;
         let slots_at = chains_at + chains_len;
-        let memory = Memory::zeroed(slots_at + slots_len * size_of::<Slot>())?;
+        let memory = Pages::zeroed(slots_at + slots_len * size_of::<Slot>())?;
         // SAFETY: the length is the one told; the memory begins with these pages and is freed after the device was reset, or
         // never: see `leak`.
-        let rings = unsafe { Rings::new(transport, number, len, memory.start) };
+        let rings = unsafe { Rings::new(transport, number, len, memory.start()) };
         // SAFETY: both offsets are within the memory, and aligned for what lies there.
-        let (slots, own_chains) = unsafe { (memory.start.add(slots_at).cast(), memory.start.add(chains_at).cast()) };
+        let (slots, own_chains) =
+            unsafe { (memory.start().add(slots_at).cast(), memory.start().add(chains_at).cast()) };
         let mut queue = RequestQueue {
             slots,
             chains: if traits.is_indirect { own_chains } else { rings.descriptors() },
@@ -236,7 +235,7 @@ impl RequestQueue {
     /// The device lies. It must be reset, or the queue be [leaked](Self::leak).
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Result<Option<Done>, Lie> {
-        let Some(used) = self.rings.pop() else { return Ok(None) };
+        let Some(used) = self.rings.pop()? else { return Ok(None) };
         let id = u16::try_from(used.id).map_err(|_| Lie)?;
         let slot = id >> self.shift;
         let place = self.requests.get_mut(usize::from(slot)).filter(|_| slot << self.shift == id).ok_or(Lie)?;
@@ -262,7 +261,7 @@ impl RequestQueue {
 
     /// Leaves everything the device may still touch to it, for ever: it cannot be reset.
     pub(super) fn leak(&mut self) {
-        self.memory.is_leaked = true;
+        self.memory.leak();
         for request in self.requests.iter_mut().flatten() {
             mem::forget(mem::take(&mut request.buffers));
         }
@@ -286,31 +285,6 @@ impl Chain {
         // SAFETY: within the chain's descriptors, as checked; the device does not have them.
         unsafe { Descriptor::new(buffer, len as u32, flags, next).write(self.start.add(self.len)) };
         self.len += 1;
-    }
-}
-
-/// Pages that are cleared, and freed with the queue.
-struct Memory {
-    start: NonNull<u8>,
-    layout: Layout,
-    is_leaked: bool,
-}
-
-impl Memory {
-    fn zeroed(len: usize) -> Option<Memory> {
-        let layout = Layout::from_size_align(len, PAGE).ok().filter(|_| len > 0)?;
-        // SAFETY: the length is not zero.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Memory { start, layout, is_leaked: false })
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if !self.is_leaked {
-            // SAFETY: of `zeroed`, with this layout; the queue is gone, and the device was reset.
-            unsafe { dealloc(self.start.as_ptr(), self.layout) };
-        }
     }
 }
 

@@ -179,10 +179,17 @@ impl Rings {
     }
 
     /// The next chain the device says it is done with.
+    ///
+    /// # Errors
+    ///
+    /// It says so of more chains than it was shown.
     #[inline(always)]
-    pub(super) fn pop(&mut self) -> Option<Used> {
+    pub(super) fn pop(&mut self) -> Result<Option<Used>, Lie> {
         if !self.is_ready() {
-            return None;
+            return Ok(None);
+        }
+        if self.next_used == self.announced {
+            return Err(Lie);
         }
         // What the device wrote before the index must not be read before it.
         fence(Ordering::Acquire);
@@ -190,7 +197,7 @@ impl Rings {
         // SAFETY: `slot` is below the length of the ring.
         let used = unsafe { (&raw const (*self.used.as_ptr()).entries).cast::<Used>().add(slot).read_volatile() };
         self.next_used = self.next_used.wrapping_add(1);
-        Some(used)
+        Ok(Some(used))
     }
 
     /// Asks the device to interrupt when it is done with a chain, or not to. A wish: one more may come.

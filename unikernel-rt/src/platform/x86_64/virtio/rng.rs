@@ -2,7 +2,7 @@
 
 use super::{
     super::{acpi::Facts, clock::now_micros, pci},
-    PciTransport, VENDOR, mmio_devices, mmio_transport,
+    PciTransport, VENDOR, device, mmio_devices, mmio_transport,
     queue::{Direction, Queue},
 };
 use crate::device::{HEADROOM, pool};
@@ -36,26 +36,36 @@ pub(in super::super) fn collect(facts: &Facts, seed: &mut [u8; 32]) -> bool {
         .is_some_and(|transport| draw(transport, seed))
 }
 
-fn draw(mut transport: impl Transport, seed: &mut [u8; 32]) -> bool {
-    transport.begin_init(Features::all());
+/// Mixes bytes of the device into `seed`. False where it does not give enough.
+pub(super) fn draw(mut transport: impl Transport, seed: &mut [u8; 32]) -> bool {
+    if device::negotiate(&mut transport, |offered: Features| offered).is_err() {
+        return false;
+    }
     let Some(mut queue) = Queue::new(&mut transport, 0, Direction::Receive, 0) else { return false };
     transport.finish_init();
-    let deadline = now_micros() + PATIENCE_MICROS;
+    let is_filled = fill(&mut transport, &mut queue, seed);
+    if !device::reset(&mut transport) {
+        queue.leak();
+    }
+    is_filled
+}
+
+fn fill(transport: &mut impl Transport, queue: &mut Queue, seed: &mut [u8; 32]) -> bool {
+    let deadline = device::deadline(PATIENCE_MICROS);
     let mut filled = 0;
     while filled < seed.len() {
         let Some(buffer) = pool::take(HEADROOM + seed.len()) else { return false };
-        queue.push(buffer, HEADROOM + seed.len() - filled);
-        queue.announce(&mut transport);
+        let wanted = seed.len() - filled;
+        queue.push(buffer, HEADROOM + wanted);
+        queue.announce(transport);
         while !queue.is_ready() {
             if now_micros() > deadline {
-                // The device still has the buffer, and may write to it at any time.
-                core::mem::forget(queue);
                 return false;
             }
         }
-        // The device may give fewer bytes than asked for, but at least one.
         let Ok(Some((buffer, len))) = queue.pop() else { return false };
-        if len == 0 {
+        // It may give fewer bytes than asked for, but at least one. The buffer itself is longer.
+        if len == 0 || len > wanted {
             return false;
         }
         for (seed, byte) in seed[filled..].iter_mut().zip(&buffer[HEADROOM..HEADROOM + len]) {

@@ -1,12 +1,15 @@
 //! What we ask of a block device (virtio 1.2, 5.2.3), and what its configuration says.
 
-use super::super::request_queue::{RequestQueue, UNIT};
+use super::super::{
+    device,
+    request_queue::{RequestQueue, UNIT},
+};
 use crate::{Error, Result, device::BlockInfo};
 use alloc::{
     format,
     string::{String, ToString},
 };
-use virtio_drivers::transport::{DeviceStatus, Transport};
+use virtio_drivers::transport::Transport;
 
 bitflags::bitflags! {
     /// Feature bits (virtio 1.2, 5.2.3 and 6).
@@ -47,12 +50,7 @@ const PHYSICAL_EXPONENT_MAX: u8 = 11;
 
 /// Agrees with the device on features and starts its setup.
 pub(super) fn negotiate(transport: &mut impl Transport) -> Result<Features> {
-    let features = transport.begin_init(Features::all());
-    let agreed = transport.get_status().contains(DeviceStatus::FEATURES_OK);
-    match agreed || !features.contains(Features::VERSION_1) {
-        true => Ok(features),
-        false => Err(problem("it takes back features that it offers".into())),
-    }
+    device::negotiate(transport, |offered| offered).map_err(|what| problem(what.into()))
 }
 
 impl Features {
@@ -112,12 +110,12 @@ impl<T: Transport> Config<'_, T> {
 
     /// Whole sectors only: QEMU tells of the rest of a file that ends within one.
     fn len(&self, sector_len: usize) -> Result<u64> {
-        let units = self.transport.read_consistent(|| {
+        let units = device::consistent(self.transport, || {
             let low = self.transport.read_config_space::<u32>(config::CAPACITY)?;
             let high = self.transport.read_config_space::<u32>(config::CAPACITY + 4)?;
             Ok(u64::from(high) << 32 | u64::from(low))
         });
-        let units = units.map_err(|error| problem(error.to_string()))?;
+        let units = units.map_err(problem)?;
         let len = units.checked_mul(UNIT).filter(|len| i64::try_from(*len).is_ok());
         let len = len.ok_or_else(|| problem(format!("it says that it has {units} sectors, which no disk has")))?;
         Ok(whole(len, sector_len))

@@ -1,6 +1,9 @@
 //! What we ask of a network device (virtio 1.2, 5.1.3), and what its configuration says.
 
-use super::{super::queue::Queue, header};
+use super::{
+    super::{device, queue::Queue},
+    header,
+};
 use crate::{
     Error, Result,
     device::{HEADROOM, Offloads, PACKET_LEN_MAX},
@@ -49,11 +52,8 @@ const RECEIVE_HEAP_PART: usize = 16;
 const MERGED_LEN_MIN: usize = 4096 - HEADROOM;
 
 /// Agrees with the device on features and starts its setup.
-pub(super) fn negotiate(transport: &mut impl Transport) -> Features {
-    let offered = transport.begin_init(Features::all());
-    let wanted = wanted(offered);
-    // Once more from the reset on: what was accepted cannot be taken back (virtio 1.2, 3.1.1).
-    if wanted.bits() != offered.bits() { transport.begin_init(wanted) } else { offered }
+pub(super) fn negotiate(transport: &mut impl Transport) -> Result<Features> {
+    device::negotiate(transport, wanted).map_err(|what| problem(what.into()))
 }
 
 /// What of the offer we can use.
@@ -90,9 +90,7 @@ impl Features {
 
     pub(super) fn mac(self, transport: &impl Transport) -> Result<[u8; 6]> {
         match self.contains(Features::MAC) {
-            true => transport
-                .read_consistent(|| transport.read_config_space::<[u8; 6]>(0))
-                .map_err(|error| problem(error.to_string())),
+            true => device::consistent(transport, || transport.read_config_space::<[u8; 6]>(0)).map_err(problem),
             false => Ok(random_mac()),
         }
     }
