@@ -45,8 +45,8 @@ pub(super) const LINK_START: u64 = 0x10_0000;
 /// What of the memory below 64 KiB is RAM is left alone: firmware keeps its notes there.
 pub(super) const LOW_END: u64 = 64 * 1024;
 
-/// Serves what lives for ever and wants whole pages: page tables, virtqueues. Few blocks, no header per block,
-/// and it works before the heap does. Requests are rare, so its linear search costs nothing.
+/// Serves what lives for ever and wants whole pages: page tables. Few blocks, no header per block, and it works before
+/// the heap does. Requests are rare, so its linear search costs nothing.
 static BOOT_HEAP: SpinMutex<Heap> = SpinMutex::new(Heap::empty());
 
 /// Where the next device's registers are mapped.
@@ -168,8 +168,7 @@ pub(super) fn module(range: Range<u64>) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(direct(range.start) as *const u8, len) }
 }
 
-/// Pages that are cleared and never given back. `None` when memory is short. The boot heap serves a machine with one
-/// network port; more ports take from the heap.
+/// Pages that are cleared and never given back. `None` when memory is short. What the boot heap has not, the heap gives.
 pub(super) fn boot_pages(count: usize) -> Option<NonNull<u8>> {
     let layout = Layout::from_size_align(count * PAGE as usize, PAGE as usize).ok()?;
     let pages = BOOT_HEAP.lock().allocate_first_fit(layout).ok();
