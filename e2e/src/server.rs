@@ -1,7 +1,9 @@
 //! Servers on this machine that guests use, each a process of its own. A guest reaches them at [`HOST`].
 
 use std::{
+    fs,
     net::{Ipv4Addr, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::Instant,
@@ -30,6 +32,27 @@ impl Server {
     /// Debian's mosquitto; with a port alone it serves the loopback only, and everybody there.
     pub fn mosquitto(port: u16) -> Server {
         Server::start("mosquitto", &["-p", &port.to_string()], port)
+    }
+
+    /// rsyslog: what comes over UDP and TCP is in `folder`, as it came in `raw`, and as rsyslog understands it in `parsed`.
+    pub fn rsyslog(port: u16, folder: &Path) -> Server {
+        let place = folder.display();
+        // Its inputs, two lines a message, and no other file anywhere.
+        let configuration = format!(
+            "global(workDirectory=\"{place}\" maxMessageSize=\"16k\" parser.escapeControlCharactersOnReceive=\"off\")\n\
+             module(load=\"imudp\")\nmodule(load=\"imtcp\")\n\
+             input(type=\"imudp\" address=\"127.0.0.1\" port=\"{port}\")\n\
+             input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\")\n\
+             template(name=\"raw\" type=\"string\" string=\"%rawmsg%\\n\")\n\
+             template(name=\"parsed\" type=\"string\" string=\"%syslogfacility-text%.%syslogseverity-text% %hostname% \
+             %app-name% %msgid% %timereported:::date-rfc3339% %structured-data% %msg%\\n\")\n\
+             action(type=\"omfile\" file=\"{place}/raw\" template=\"raw\")\n\
+             action(type=\"omfile\" file=\"{place}/parsed\" template=\"parsed\")\n"
+        );
+        let file = folder.join("rsyslog.conf");
+        fs::write(&file, configuration).expect("the folder can be written");
+        let (file, pid) = (file.display().to_string(), folder.join("pid").display().to_string());
+        Server::start("rsyslogd", &["-n", "-f", &file, "-i", &pid], port)
     }
 
     /// Starts it and waits until it accepts connections.

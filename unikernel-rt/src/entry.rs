@@ -19,6 +19,11 @@ pub async fn acquire<T: crate::Acquire>(machine: &mut Machine) -> T {
     T::acquire(machine).await.unwrap_or_else(|error| die(error))
 }
 
+/// Called first.
+pub fn name_app(name: &'static str) {
+    crate::log::settings::set_app_name(name);
+}
+
 /// Called between the acquisition and `main`.
 pub fn acquired(machine: &Machine) {
     if let Err(error) = machine.finish() {
@@ -100,6 +105,7 @@ macro_rules! __entry {
             #[unsafe(no_mangle)]
             #[allow(unused_mut)]
             fn __unikernel_main(mut machine: $crate::Machine) {
+                $crate::entry::name_app(env!("CARGO_PKG_NAME"));
                 $crate::spawn_named("main", $crate::entry::finish(async move {
                     $(let $argument = $crate::entry::acquire::<$type>(&mut machine).await;)*
                     $crate::entry::acquired(&machine);
@@ -203,6 +209,7 @@ macro_rules! __test_harness {
         const _: () = {
             #[unsafe(no_mangle)]
             fn __unikernel_main(machine: $crate::Machine) {
+                $crate::entry::name_app(env!("CARGO_PKG_NAME"));
                 $crate::entry::run_tests(&machine);
             }
         };

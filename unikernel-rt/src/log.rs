@@ -4,19 +4,24 @@
 //! the runner puts it back together, with level and time. On the workstation they are plain lines on standard
 //! error. `DEFMT_LOG` sets the most detailed level at build time (`info` in this workspace).
 //!
-//! With the feature `text-log` an image writes plain text, too, for consoles that no runner reads. Records of the `log`
-//! crate, which third-party crates use, join the others.
+//! With the feature `text-log` an image writes plain text, too, for consoles that no runner reads, or with the boot argument
+//! `log=json` a JSON object a line. Records of the `log` crate, which third-party crates use, join the others.
 //!
 //! Placeholders: `{}`, `{:?}`, `{:x}`. Arguments are numbers, strings, `bool`, addresses, and through
 //! [`Display2Format`] or [`Debug2Format`] anything that implements the trait of that name.
 //!
 //! Logging never waits: a line goes to a piece of memory, from where the console gets it when it can take it. When a
 //! console is so slow that this fills, new lines are dropped, and a later line says how many. [`tail`] reads the lines
-//! beside the console.
+//! beside the console, as data where they are text.
 
+#[cfg_attr(all(target_os = "none", not(feature = "text-log")), allow(dead_code, reason = "for lines of text"))]
+pub(crate) mod entry;
 #[cfg(all(target_os = "none", not(feature = "text-log")))]
 mod frames;
+mod record;
 pub(crate) mod ring;
+#[cfg_attr(all(target_os = "none", not(feature = "text-log")), allow(dead_code, reason = "for lines of text"))]
+pub(crate) mod settings;
 pub mod tail;
 #[cfg(any(not(target_os = "none"), feature = "text-log"))]
 mod text;
@@ -25,6 +30,8 @@ mod text;
 pub use frames::*;
 #[cfg(any(not(target_os = "none"), feature = "text-log"))]
 pub use text::*;
+
+pub use settings::{IS_TEXT, app_name, require_text};
 
 #[doc(inline)]
 pub use crate::{

@@ -9,6 +9,7 @@ pub mod crashes;
 pub mod disks;
 pub mod limits;
 pub mod metrics;
+pub mod logs;
 pub mod names;
 pub mod stopping;
 pub mod tls;

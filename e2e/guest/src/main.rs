@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+mod logs;
 mod network;
 
 use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
@@ -17,11 +18,19 @@ use unikernel_rt::{
     log::warn,
     time::sleep,
 };
+use unikernel_syslog::{Sink, Syslog};
 
 #[unikernel_rt::main]
-async fn main(modules: Modules, Ports(ports): Ports, stack: Stack, metrics: MetricsPort) -> unikernel_rt::Result {
+async fn main(
+    modules: Modules,
+    Ports(ports): Ports,
+    stack: Stack,
+    metrics: MetricsPort,
+    syslog: Syslog,
+) -> unikernel_rt::Result {
     metrics.open(&stack)?;
-    let site = Site { stack: stack.clone(), modules, ports };
+    let sink = syslog.start(&stack)?;
+    let site = Site { stack: stack.clone(), modules, ports, sink };
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))
         .route("/echo-whole", post(async |body: Bytes| body))
@@ -33,7 +42,10 @@ async fn main(modules: Modules, Ports(ports): Ports, stack: Stack, metrics: Metr
         .route("/panic", get(panics))
         .route("/panic-alone", get(panics_alone))
         .route("/crashes", get(crashes))
-        .route("/log/{count}", get(logs))
+        .route("/log/{count}", get(logs::many))
+        .route("/log-odd", get(logs::odd))
+        .route("/log-cost", get(logs::cost))
+        .route("/sink", get(logs::sink))
         .route("/overflow", get(async || format!("{}", deeper(0))))
         .route("/overflow-on-fiber", get(overflows_on_fiber))
         .route("/panic-on-fiber", get(panics_on_fiber))
@@ -78,6 +90,7 @@ struct Site {
     stack: Stack,
     modules: Modules,
     ports: String,
+    sink: Sink,
 }
 
 async fn stats(State(site): State<Shared>) -> String {
@@ -118,11 +131,6 @@ async fn panics_alone() -> String {
 async fn crashes() -> String {
     let previous = crash::previous().map(|report| format!("{}: {}", report.kind, report.text));
     format!("{} {}", crash::count(), previous.unwrap_or_default())
-}
-
-/// Logs faster than any console takes.
-async fn logs(Path(count): Path<u32>) {
-    (0..count).for_each(|number| warn!("line {} of many", number));
 }
 
 /// Uses up the stack: each call has its own array, and needs it after the inner call. The end is never reached.

@@ -10,6 +10,7 @@ mod hostile;
 mod http;
 mod kills;
 mod layout;
+mod logs;
 mod lossy;
 mod machines;
 mod many;

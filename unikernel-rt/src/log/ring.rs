@@ -20,6 +20,8 @@ pub enum Kind {
     Frame = 1,
     /// Text that ends with `\r\n`.
     Text = 2,
+    /// A JSON object, and `\r\n`.
+    Json = 3,
 }
 
 /// How much a line matters.
@@ -53,6 +55,8 @@ pub(crate) struct Ring<const LEN: usize> {
     dropped_told: u64,
     /// The end of the line that is being written.
     open: u64,
+    /// Lines that were dropped before they were here; the others only the console has not had.
+    refused: u64,
     /// Lines that have begun and not ended: one that begins inside another is dropped.
     depth: u32,
     kind: u8,
@@ -67,8 +71,10 @@ pub(crate) struct Ring<const LEN: usize> {
 pub(crate) struct Cursor {
     position: u64,
     line: u64,
-    /// Lines that were gone before they were read.
+    /// Lines that were gone before they were read, or never here.
     pub(crate) lost: u64,
+    /// What of [`Ring::refused`] is in `lost`.
+    refused: u64,
 }
 
 /// A line, in two parts where it lies across the end of the memory.
@@ -103,6 +109,7 @@ impl<const LEN: usize> Ring<LEN> {
             dropped: 0,
             dropped_told: 0,
             open: 0,
+            refused: 0,
             depth: 0,
             kind: 0,
             level: 0,
@@ -115,8 +122,7 @@ impl<const LEN: usize> Ring<LEN> {
     pub(crate) fn open(&mut self, kind: Kind, level: Option<Level>) {
         self.depth += 1;
         if self.depth > 1 {
-            self.dropped += 1;
-            return;
+            return self.refuse();
         }
         self.magic = MAGIC;
         (self.kind, self.level) = (kind as u8, level.map_or(0, |level| level as u8));
@@ -139,8 +145,7 @@ impl<const LEN: usize> Ring<LEN> {
             return;
         }
         if self.too_long {
-            self.dropped += 1;
-            return;
+            return self.refuse();
         }
         let [low, high] = ((self.open - self.end - HEADER_LEN) as u16).to_le_bytes();
         for (position, byte) in (self.end..).zip([low, high, self.kind, self.level]) {
@@ -154,8 +159,14 @@ impl<const LEN: usize> Ring<LEN> {
     pub(crate) fn discard(&mut self) {
         if self.depth > 0 {
             self.depth = 0;
-            self.dropped += 1;
+            self.refuse();
         }
+    }
+
+    /// Counts a line that does not come in.
+    fn refuse(&mut self) {
+        self.dropped += 1;
+        self.refused += 1;
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -236,12 +247,12 @@ impl<const LEN: usize> Ring<LEN> {
 
     /// The place before the oldest line.
     pub(crate) fn oldest(&self) -> Cursor {
-        Cursor { position: self.start, line: self.first_line, lost: 0 }
+        Cursor { position: self.start, line: self.first_line, lost: 0, refused: 0 }
     }
 
     /// The place after the newest line.
     pub(crate) fn newest(&self) -> Cursor {
-        Cursor { position: self.end, line: self.next_line, lost: 0 }
+        Cursor { position: self.end, line: self.next_line, lost: 0, refused: self.refused }
     }
 
     /// The place before the last `count` lines, or before the oldest.
@@ -251,11 +262,21 @@ impl<const LEN: usize> Ring<LEN> {
         cursor
     }
 
+    /// Whether a line was logged after `cursor`.
+    pub(crate) fn has_more(&self, cursor: &Cursor) -> bool {
+        cursor.position < self.end
+    }
+
     /// The line after `cursor`, which moves behind it. Believes nothing of the memory, as a crash report reads it too.
     pub(crate) fn read(&self, cursor: &mut Cursor) -> Option<Line<'_>> {
         if cursor.position < self.start {
             cursor.lost += self.first_line.saturating_sub(cursor.line);
             (cursor.position, cursor.line) = (self.start, self.first_line);
+        }
+        if cursor.position == self.end {
+            // They would have come behind all that is here.
+            cursor.lost += self.refused.saturating_sub(cursor.refused);
+            cursor.refused = self.refused;
         }
         let left = self.end.checked_sub(cursor.position).filter(|left| *left <= LEN as u64)?;
         let len = self.len_at(cursor.position);
@@ -264,6 +285,7 @@ impl<const LEN: usize> Ring<LEN> {
         }
         let kind = match self.byte(cursor.position + 2) {
             1 => Kind::Frame,
+            3 => Kind::Json,
             _ => Kind::Text,
         };
         let level = level(self.byte(cursor.position + 3));
@@ -394,6 +416,20 @@ mod tests {
         let first = ring.read(&mut cursor).map(|line| line.parts.concat());
         assert_eq!((first, cursor.lost, last), (Some(b"four".to_vec()), 3, "nine ten".into()));
         assert_eq!(ring.read(&mut cursor).map(|line| (line.kind, line.level)), Some((Kind::Text, Some(Level::Info))));
+    }
+
+    #[test]
+    fn readers_learn_what_had_no_room() {
+        let mut ring = Ring::<64>::new();
+        let (mut cursor, mut late) = (ring.newest(), Cursor::default());
+        // The console has had nothing, so there is room for three.
+        (0..5).for_each(|_| log(&mut ring, "aaaaaaaaaaaaaaaa"));
+        assert_eq!((kept(&ring, cursor).len(), cursor.lost), (50, 0));
+        while ring.read(&mut cursor).is_some() && ring.read(&mut late).is_some() {}
+        assert_eq!((cursor.lost, late.lost, ring.newest().lost), (2, 0, 0));
+        // What the console never gets is not lost to readers.
+        ring.give_up();
+        assert_eq!((ring.read(&mut cursor).is_none(), cursor.lost, ring.take_dropped()), (true, 2, 5));
     }
 
     #[test]

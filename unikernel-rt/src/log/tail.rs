@@ -1,9 +1,23 @@
 //! The log lines of this machine, for whoever passes them on.
+//!
+//! ```
+//! # unikernel_rt::sim::run("", async {
+//! use unikernel_rt::log::{info, tail::Tail};
+//!
+//! let mut tail = Tail::from_now();
+//! info!("{} items", 3);
+//! let record = tail.next().await;
+//! assert_eq!(record.message, "3 items");
+//! # });
+//! ```
 
-pub use super::ring::{Kind, Level};
+pub use super::{
+    record::Record,
+    ring::{Kind, Level},
+};
 
 use super::ring::Cursor;
-use crate::platform::with_log;
+use crate::platform::{with_core, with_log};
 use alloc::vec::Vec;
 
 /// Reads log lines, each once. It keeps no line alive: who reads too slowly is told how many it missed.
@@ -11,17 +25,18 @@ use alloc::vec::Vec;
 /// Lines that a reader logs by itself come to it, too; a sink that logs for each line it reads never ends.
 pub struct Tail {
     cursor: Cursor,
+    line: Vec<u8>,
 }
 
 impl Tail {
     /// Reads from the oldest line that is still there.
     pub fn from_oldest() -> Tail {
-        Tail { cursor: with_log(|ring| ring.oldest()) }
+        Tail { cursor: with_log(|ring| ring.oldest()), line: Vec::new() }
     }
 
     /// Reads what is logged from now on.
     pub fn from_now() -> Tail {
-        Tail { cursor: with_log(|ring| ring.newest()) }
+        Tail { cursor: with_log(|ring| ring.newest()), line: Vec::new() }
     }
 
     /// Puts the next line into `line`, as it is on the console. `None`, and an empty `line`, when there is no other yet.
@@ -36,7 +51,39 @@ impl Tail {
         })
     }
 
-    /// How many lines were gone before they were read, since this was last asked.
+    /// The next line as data, if there is one. Frames, which only the ELF explains, are counted as lost:
+    /// [`require_text`](super::require_text) says at the start that a sink gets nothing else.
+    pub fn read_record(&mut self) -> Option<Record> {
+        loop {
+            let mut line = core::mem::take(&mut self.line);
+            let record = self.read(&mut line).map(|head| Record::parse(head.kind, head.level, &line));
+            self.line = line;
+            match record {
+                Some(None) => self.cursor.lost += 1,
+                record => return record.flatten(),
+            }
+        }
+    }
+
+    /// The next line as data, when there is one. Cancel safe: a dropped future took none.
+    pub async fn next(&mut self) -> Record {
+        loop {
+            match self.read_record() {
+                Some(record) => return record,
+                None => self.changed().await,
+            }
+        }
+    }
+
+    /// Waits until there is a line to read. Cancel safe.
+    pub async fn changed(&self) {
+        let news = with_core(|core| core.log.news.clone());
+        while !with_log(|ring| ring.has_more(&self.cursor)) {
+            news.notified().await;
+        }
+    }
+
+    /// How many lines were gone before they were read, or could not be read, since this was last asked.
     pub fn take_lost(&mut self) -> u64 {
         core::mem::take(&mut self.cursor.lost)
     }

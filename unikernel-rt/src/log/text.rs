@@ -2,7 +2,8 @@
 
 pub use defmt_like::{Debug2Format, Display2Format};
 
-use super::tail::Level;
+use super::{entry::Entry, tail::Level};
+use crate::time::Instant;
 
 mod defmt_like {
     use core::fmt;
@@ -27,27 +28,15 @@ mod defmt_like {
 }
 
 #[doc(hidden)]
-pub fn line(level: Level, text: core::fmt::Arguments<'_>) {
-    let micros = crate::time::Instant::now().as_micros();
-    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-    crate::platform::log_line(level, format_args!("{seconds:>4}.{micros:06} {:<5} {text}", name(level)));
-}
-
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    }
+pub fn line(level: Level, target: &str, text: core::fmt::Arguments<'_>) {
+    crate::platform::log_line(&Entry { at: Instant::now(), level, target, text });
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log {
     ($level:ident, $($argument:tt)*) => {
-        $crate::log::line($crate::__log_level!($level), ::core::format_args!($($argument)*))
+        $crate::log::line($crate::__log_level!($level), ::core::module_path!(), ::core::format_args!($($argument)*))
     };
 }
 

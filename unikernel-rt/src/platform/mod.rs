@@ -19,6 +19,7 @@ use crate::{
     entropy::Generator,
     executor::Executor,
     lifecycle::Lifecycle,
+    log::settings::Settings as LogSettings,
     metrics::Collector,
     time::{Instant, TimerQueue, WallClock},
 };
@@ -38,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) sections: RefCell<Vec<Section>>,
     pub(crate) collectors: RefCell<Vec<Collector>>,
     pub(crate) life: Rc<Lifecycle>,
+    pub(crate) log: LogSettings,
 }
 
 impl Core {
@@ -53,6 +55,7 @@ impl Core {
             sections: RefCell::default(),
             collectors: RefCell::default(),
             life: Rc::new(Lifecycle::new()),
+            log: LogSettings::new(),
         }
     }
 }

@@ -45,6 +45,14 @@ impl Notify {
         self.waiters.borrow_mut().wake_all();
     }
 
+    /// The same; false when none waited.
+    #[cfg(target_os = "none")]
+    pub(crate) fn notify_waiting(&self) -> bool {
+        let any = !self.waiters.borrow().is_empty();
+        self.notify_all();
+        any
+    }
+
     /// Waits for a notification. A dropped wait passes its notification on.
     pub fn notified(&self) -> Notified<'_> {
         Notified { notify: self, ticket: None }

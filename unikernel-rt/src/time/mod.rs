@@ -1,5 +1,6 @@
 //! Clocks, sleeping and time limits.
 
+mod date;
 mod instant;
 mod queue;
 #[cfg(any(target_os = "none", test))]
@@ -9,6 +10,7 @@ mod timeout;
 mod wall;
 
 pub use core::time::Duration;
+pub use date::{Rfc3339, unix_time_at};
 pub use instant::Instant;
 pub(crate) use queue::TimerQueue;
 pub use sleep::{Sleep, sleep, sleep_until};

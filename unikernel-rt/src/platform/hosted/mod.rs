@@ -14,7 +14,7 @@ use crate::{
     args::BootArgs,
     crash::Report,
     heap::{self, ClassStats, HeapStats},
-    log::ring::{Kind, Level, Ring},
+    log::{self, entry::Entry, ring::Ring},
     task::JoinHandle,
     time::Instant,
 };
@@ -25,7 +25,7 @@ use core::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use std::{rc::Rc, thread_local};
+use std::{rc::Rc, string::String, thread_local};
 
 /// The wall clock at the start of every test: 2026-01-01 00:00 UTC.
 const BOOT_UNIX_TIME: Duration = Duration::from_secs(1_767_225_600);
@@ -151,17 +151,21 @@ pub(crate) fn with_log<R>(f: impl FnOnce(&mut Ring<LOG_LEN>) -> R) -> R {
 }
 
 /// Writes a log line at once, and keeps it for readers.
-pub(crate) fn log_line(level: Level, text: core::fmt::Arguments<'_>) {
-    let text = std::format!("{text}\r\n");
-    std::eprint!("{}", text.replace("\r\n", "\n"));
+pub(crate) fn log_line(entry: &Entry<'_>) {
+    let mut line = String::new();
+    let format = with_core(|core| core.log.format.get());
+    let written = with_core(|core| core.log.with_origin(|origin| entry.write(format, origin, &mut line)));
+    written.expect("a string takes all");
+    std::eprint!("{}", line.replace("\r\n", "\n"));
     with_log(|log| {
-        log.open(Kind::Text, Some(level));
-        log.write(text.as_bytes());
+        log.open(format.kind(), Some(entry.level));
+        log.write(line.as_bytes());
         log.close();
         // The console has had it.
         log.give_up();
         log.take_dropped();
     });
+    with_core(|core| core.log.news.notify_all());
 }
 
 /// Runs `future` and the tasks it spawns, from time zero, with `args` as the command line, until `future` is done.
@@ -176,9 +180,11 @@ where
     NOW_MICROS.set(0);
     HEAP_FREE.set(usize::MAX);
     VM_GENERATION.set([0; 2]);
+    with_log(|log| *log = Ring::new());
     let core = Rc::new(new_core(args));
     CORE.set(Some(core.clone()));
     crate::lifecycle::configure().expect("the test's boot arguments");
+    log::settings::init().unwrap_or_else(|error| panic!("{error}"));
     let running = Running(core);
     let mut root: JoinHandle<F::Output> = crate::spawn_named("main", future);
     run(&running.0, &mut root).expect("the root task is not aborted")

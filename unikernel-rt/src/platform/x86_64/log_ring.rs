@@ -30,6 +30,14 @@ unsafe impl Sync for Log {}
 static __unikernel_log: Log = Log(UnsafeCell::new(Ring::new()));
 
 static BUSY: AtomicBool = AtomicBool::new(false);
+/// Lines were logged that readers have not been told of.
+static NEWS: AtomicBool = AtomicBool::new(false);
+
+/// Has readers woken after this round: a log call itself does nothing that may allocate.
+#[inline(always)]
+pub(super) fn tell_readers() {
+    NEWS.store(true, Ordering::Relaxed);
+}
 
 /// Calls `f` with the log. It must not log: nothing that formats values of an app, nothing that allocates.
 #[inline(always)]
@@ -52,7 +60,17 @@ pub(super) fn is_busy() -> bool {
 pub(super) fn drain() -> Option<Instant> {
     // SAFETY: one core, and nobody changes the log now.
     let log = unsafe { &*__unikernel_log.0.get() };
-    if log.is_sent() { None } else { drain_some() }
+    if log.is_sent() && !NEWS.load(Ordering::Relaxed) {
+        return None;
+    }
+    let console = drain_some();
+    if wake_readers() { Some(Instant::now()) } else { console }
+}
+
+/// Wakes who waits for lines. False when nobody does, or there are no new ones.
+#[inline(never)]
+fn wake_readers() -> bool {
+    NEWS.swap(false, Ordering::Relaxed) && super::with_core(|core| core.log.news.notify_waiting())
 }
 
 #[inline(never)]
@@ -105,20 +123,25 @@ pub(super) fn flush() {
 
 /// Logs a line of text.
 #[cfg(feature = "text-log")]
-pub(crate) fn log_line(level: crate::log::ring::Level, text: core::fmt::Arguments<'_>) {
-    use crate::log::ring::Kind;
-    use core::fmt::Write;
+pub(crate) fn log_line(entry: &crate::log::entry::Entry<'_>) {
+    use crate::log::entry::{Format, Origin};
     struct Open;
-    impl Write for Open {
+    impl core::fmt::Write for Open {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
             with_log(|log| log.write(text.as_bytes()));
             Ok(())
         }
     }
-    with_log(|log| log.open(Kind::Text, Some(level)));
-    let _ = Open.write_fmt(text);
-    with_log(|log| {
-        log.write(b"\r\n");
-        log.close();
-    });
+    let write = |format: Format, origin: &Origin<'_>| {
+        with_log(|log| log.open(format.kind(), Some(entry.level)));
+        // What of a value cannot be written is missing.
+        let _ = entry.write(format, origin, &mut Open);
+        with_log(|log| log.close());
+    };
+    if super::CORE_READY.load(Ordering::Relaxed) {
+        super::with_core(|core| core.log.with_origin(|origin| write(core.log.format.get(), origin)));
+    } else {
+        write(Format::Text, &Origin::default());
+    }
+    tell_readers();
 }

@@ -1,7 +1,7 @@
 //! defmt's way to the log. A frame stands between two bytes that never occur in UTF-8, so a reader of the console finds
 //! frames among plain text, and finds its way again after a damaged one.
 
-use super::with_log;
+use super::{log_ring::tell_readers, with_log};
 use crate::log::ring::Kind;
 use core::cell::UnsafeCell;
 
@@ -55,6 +55,7 @@ unsafe impl defmt::Logger for Logger {
             log.write(&[FRAME_END]);
             log.close();
         });
+        tell_readers();
     }
 
     unsafe fn write(bytes: &[u8]) {
@@ -73,6 +74,7 @@ impl log::Log for Bridge {
         true
     }
 
+    #[cfg(not(feature = "text-log"))]
     fn log(&self, record: &log::Record<'_>) {
         let (target, text) = (record.target(), crate::log::Display2Format(record.args()));
         match record.level() {
@@ -82,6 +84,19 @@ impl log::Log for Bridge {
             // More than the level of the build is formatted for nothing, so it does not come here.
             log::Level::Debug | log::Level::Trace => {}
         }
+    }
+
+    #[cfg(feature = "text-log")]
+    fn log(&self, record: &log::Record<'_>) {
+        use crate::log::tail::Level;
+        let level = match record.level() {
+            log::Level::Error => Level::Error,
+            log::Level::Warn => Level::Warn,
+            log::Level::Info => Level::Info,
+            log::Level::Debug => Level::Debug,
+            log::Level::Trace => Level::Trace,
+        };
+        crate::log::line(level, record.target(), *record.args());
     }
 
     fn flush(&self) {}

@@ -53,7 +53,7 @@ pub(crate) use serial::console_line;
 pub(crate) use watchdog::watch;
 
 use super::Core;
-use crate::{Error, Machine, args::BootArgs, entropy::Generator, entry, lifecycle, time::Instant};
+use crate::{Error, Machine, args::BootArgs, entropy::Generator, entry, lifecycle, log, time::Instant};
 use core::{
     cell::UnsafeCell,
     sync::atomic::{AtomicBool, Ordering},
@@ -133,6 +133,7 @@ unsafe extern "C" fn start() -> ! {
     // SAFETY: called once, before anything uses the core. Nothing draws random numbers before the real seed follows.
     unsafe { *CORE.0.get() = Some(Core::new([0; 32], args)) };
     CORE_READY.store(true, Ordering::Relaxed);
+    log::settings::init().unwrap_or_else(|error| entry::die(error));
     crash::init().unwrap_or_else(|error| entry::die(error));
     let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));
     with_core(|core| *core.entropy.borrow_mut() = Generator::new(seed, Instant::now(), vm_generation()));

@@ -1,0 +1,49 @@
+//! Sends a machine's log lines to a syslog collector: RFC 5424 over UDP (RFC 5426), TCP (RFC 6587) and, with the feature
+//! `tls`, TLS (RFC 5425).
+//!
+//! ```
+//! # #[allow(dead_code)] mod app {
+//! use unikernel_net::Stack;
+//! use unikernel_syslog::Syslog;
+//!
+//! async fn main(stack: Stack, syslog: Syslog) -> unikernel_rt::Result {
+//!     syslog.start(&stack)?;
+//!     // …
+//!     Ok(())
+//! }
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! Start with [`Syslog`]. [`Message`] is the format, without a clock or a network; [`Sink`] tells what was sent and what was
+//! lost.
+//!
+//! Log calls do not know of it. A task of its own reads the log, and keeps what waits for the collector in bounded memory;
+//! beyond that the oldest lines are dropped, counted, and the count is logged once lines pass again. The image must be built
+//! with the feature `text-log` of unikernel-rt.
+//!
+//! # What is missing
+//!
+//! Confirmed delivery: no, the protocols have none; what was written into a connection that then breaks may be lost ·
+//! several collectors: start several · structured data of single log calls: not yet · frames without `text-log`: not yet.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod syslog;
+
+mod collector;
+pub mod limits;
+mod message;
+
+mod batch;
+mod queue;
+mod sender;
+mod transport;
+
+pub use collector::{Collector, Transport};
+pub use message::{Element, Facility, Message, Severity};
+pub use syslog::{Sink, Stats, Syslog, start};
