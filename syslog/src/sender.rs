@@ -178,6 +178,7 @@ pub(crate) async fn collect(shared: Rc<Shared>, mut tail: Tail) {
 pub(crate) async fn send(shared: Rc<Shared>) {
     let mut outage = Outage::new();
     let mut batch = Batch::default();
+    shared.stack.configured().await;
     loop {
         let failure = match shared.collector.transport {
             Transport::Udp => over_datagrams(&shared, &mut outage).await,
@@ -207,9 +208,10 @@ impl Outage {
         self.attempts
     }
 
-    /// Another attempt failed. Tells of the first, and returns how long to wait for the next.
+    /// Another attempt failed. Tells of the second in a row, as a collector may be restarted and an address take its time;
+    /// returns how long to wait for the next.
     fn begin(&mut self, collector: &Collector, failure: &Failure) -> Duration {
-        if !self.is_told && self.quiet_until <= Instant::now() {
+        if self.attempts > 0 && !self.is_told && self.quiet_until <= Instant::now() {
             self.is_told = true;
             self.quiet_until = Instant::now() + COMPLAINT_INTERVAL;
             let (collector, failure) = (Text(collector), Text(failure));
