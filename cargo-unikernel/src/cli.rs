@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{babysit, build, console, debug, doctor, dump, fs, kv, runner};
+use crate::{babysit, build, console, debug, doctor, dump, fs, inspect, kv, runner};
 
 /// Builds, boots and examines unikernels.
 #[derive(Parser)]
@@ -34,6 +34,18 @@ enum Command {
     Debug(Box<debug::Arguments>),
     /// Writes the memory of a VM that runs into a core file.
     Dump(dump::Arguments),
+    /// Shows the tasks of a machine that runs.
+    Ps(inspect::Ps),
+    /// Shows the listeners, sockets and connections of a machine that runs.
+    Netstat(inspect::Netstat),
+    /// Shows what uses the processor and the heap of a machine that runs.
+    Top(inspect::Top),
+    /// Captures the frames of a machine that runs, for Wireshark.
+    Tcpdump(inspect::Tcpdump),
+    /// Shows or changes which log lines a machine that runs writes.
+    LogLevel(inspect::LogLevel),
+    /// Asks a machine that runs for an answer.
+    Ping(inspect::Ping),
     /// Decodes a saved console log.
     Symbolize(console::Arguments),
     /// Checks that everything an app needs is installed, and names the fix for what is not.
@@ -54,6 +66,12 @@ pub fn main() -> ExitCode {
         Command::Kv(kv) => kv.exec(),
         Command::Debug(arguments) => debug::exec(*arguments),
         Command::Dump(arguments) => dump::exec(arguments),
+        Command::Ps(ps) => ps.exec(),
+        Command::Netstat(netstat) => netstat.exec(),
+        Command::Top(top) => top.exec(),
+        Command::Tcpdump(tcpdump) => tcpdump.exec(),
+        Command::LogLevel(level) => level.exec(),
+        Command::Ping(ping) => ping.exec(),
         Command::Symbolize(arguments) => console::symbolize(arguments),
         Command::Doctor => doctor::run(),
         Command::Babysit(arguments) => babysit::exec(arguments),

@@ -9,6 +9,7 @@
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
 //! | what is on a disk? | [`fs`], [`kv`] |
 //! | does its web server answer? | [`announce`] |
+//! | what goes on inside? | [`inspect`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ pub mod dump;
 pub mod ending;
 pub mod fs;
 pub mod image;
+pub mod inspect;
 pub mod install;
 pub mod kv;
 pub mod module;

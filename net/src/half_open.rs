@@ -68,6 +68,11 @@ impl HalfOpen {
         self.entries.len()
     }
 
+    /// Numbers beyond this are nobody's.
+    pub(crate) fn places(&self) -> usize {
+        self.entries.capacity()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.entries.len() >= self.max
     }

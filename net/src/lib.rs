@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Start with [`Stack`], then [`Listener`], [`Stream`] and [`UdpSocket`]. [`Config`] says where addresses come from,
-//! [`limits`] holds every bound with its reason, and [`Stats`] what happened.
+//! [`limits`] holds every bound with its reason, [`Stats`] what happened, and [`Capture`] the frames themselves.
 //!
 //! # How it works
 //!
@@ -58,10 +58,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod capture;
 mod config;
 mod error;
 pub mod limits;
 mod listener;
+mod sockets;
 mod stack;
 mod stats;
 mod stream;
@@ -97,11 +99,13 @@ mod tcp;
 mod time_wait;
 mod timers;
 
+pub use capture::{Capture, Captured, Direction, Filter, Protocol};
 pub use config::{Addressing, Addressing6, Config, Ipv4Cidr, Ipv6Cidr, ParseCidrError, PortConfig};
 pub use dns::LookupError;
 pub use embedded_io_async::{Read, Write};
 pub use error::{ConnectError, Error, JoinError, ListenError, SendError};
 pub use listener::Listener;
+pub use sockets::{SocketInfo, SocketOwner, SocketPage, SocketState};
 pub use stack::Stack;
 pub use stats::{Drops, FlowCounts, Stats};
 pub use stream::{ReadHalf, Stream, WriteHalf};

@@ -14,6 +14,12 @@ pub const BYTES_PER_TURN: usize = 128 * 1024;
 /// the length an IP header can say.
 pub const DEVICE_SEGMENTS_LEN_MAX: usize = 65_535 - 100;
 
+/// Places looked at for one page of the list of sockets: about a tenth of a millisecond.
+pub const LIST_LOOKS_MAX: usize = 4096;
+
+/// Frames that wait for the reader of one capture, in bytes: at full speed some milliseconds, in which it gets its turn.
+pub const CAPTURE_MEMORY_MAX: usize = 1 << 20;
+
 /// What a connection costs in all while it does nothing, rounded up: its state, table entries, and a small buffer each
 /// way. A test sums it.
 pub const CONNECTION_COST: usize = 10 * 1024;

@@ -1,6 +1,9 @@
 //! The device of a network port, and the one frame it could not take yet.
 
-use crate::packet::{Mac, whole_len};
+use crate::{
+    capture::{Direction, Taps},
+    packet::{Mac, whole_len},
+};
 use alloc::boxed::Box;
 use core::task::{Context, Poll};
 use unikernel_rt::device::{Checksum, Frame, NetDevice, Offloads, PortStats};
@@ -20,6 +23,7 @@ pub(crate) struct Link {
     pub(crate) frames_out: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    pub(crate) taps: Taps,
 }
 
 impl Link {
@@ -27,7 +31,21 @@ impl Link {
         let (mac, mtu, offloads) = (device.mac(), device.mtu(), device.offloads());
         let (waiting, unflushed, dropped) = (None, false, 0);
         let (frames_in, frames_out, bytes_in, bytes_out) = (0, 0, 0, 0);
-        Link { device, mac, mtu, offloads, waiting, unflushed, dropped, frames_in, frames_out, bytes_in, bytes_out }
+        let taps = Taps::default();
+        Link {
+            device,
+            mac,
+            mtu,
+            offloads,
+            waiting,
+            unflushed,
+            dropped,
+            frames_in,
+            frames_out,
+            bytes_in,
+            bytes_out,
+            taps,
+        }
     }
 
     #[inline]
@@ -48,6 +66,7 @@ impl Link {
     #[inline]
     pub(crate) fn receive(&mut self) -> Option<Frame> {
         let frame = self.device.receive()?;
+        self.taps.note(&frame, Direction::In);
         self.frames_in += 1;
         self.bytes_in += frame.len() as u64;
         if frame.rest().is_empty() {
@@ -69,6 +88,7 @@ impl Link {
     /// any full network does, and its peer asks again.
     #[inline]
     pub(crate) fn send(&mut self, frame: Frame) {
+        self.taps.note(&frame, Direction::Out);
         match self.waiting {
             None => self.hand_over(frame),
             Some(_) => self.dropped += 1,

@@ -11,6 +11,7 @@ mod datagrams;
 mod handshake;
 mod ingress;
 mod life;
+mod list;
 mod memory;
 mod routing;
 mod settle;

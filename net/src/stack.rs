@@ -1,6 +1,7 @@
 //! The network as an application sees it: [`Stack`].
 
 use crate::{
+    capture::{Capture, Filter},
     config::Config,
     error::{ConnectError, ListenError},
     limits::{DRAIN_TIME_MAX, EPHEMERAL_PORTS},
@@ -9,6 +10,7 @@ use crate::{
     names::Names,
     net::{Net, News, Secrets},
     numbers::Numbers,
+    sockets::SocketPage,
     stats::{FlowCounts, Stats},
     stream::{Handle, Stream},
     udp::UdpSocket,
@@ -138,6 +140,22 @@ impl Stack {
     /// What happened so far. Counting the states looks at every connection: not for every request.
     pub fn stats(&self) -> Stats {
         self.shared.net.borrow().stats()
+    }
+
+    /// Up to `max` sockets, beginning at 0 or where the [last page](SocketPage::next) ended. A bounded amount of work; a page
+    /// may be short, or empty, and yet not be the last. What is there all the time is on one page exactly.
+    pub fn sockets(&self, from: u64, max: usize) -> SocketPage {
+        self.shared.net.borrow().sockets(from, max)
+    }
+
+    /// Whether there is a connection between port `local` of this machine and `peer`, and neither side has ended it.
+    pub fn is_connected(&self, local: u16, peer: SocketAddr) -> bool {
+        self.shared.net.borrow().is_connected(local, peer)
+    }
+
+    /// Captures the frames that fit `filter`, and of each the first `snap_len` bytes.
+    pub fn capture(&self, filter: Filter, snap_len: usize) -> Capture {
+        Capture::start(&self.shared, filter, snap_len)
     }
 }
 

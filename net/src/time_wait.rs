@@ -68,6 +68,13 @@ impl TimeWait {
         self.records.get(number.wrapping_sub(self.first) as usize).filter(|record| !record.forgotten)
     }
 
+    /// The place of this number, or the first that is still there; `None` within it where the record was forgotten.
+    pub(crate) fn from(&self, number: u32) -> Option<(u32, Option<&Record>)> {
+        let number = if number.wrapping_sub(self.first) as usize > self.records.len() { self.first } else { number };
+        let record = self.records.get(number.wrapping_sub(self.first) as usize)?;
+        Some((number, Some(record).filter(|record| !record.forgotten)))
+    }
+
     /// Forgets one early; its place is free when its turn comes.
     pub(crate) fn forget(&mut self, number: u32) {
         if let Some(record) = self.records.get_mut(number.wrapping_sub(self.first) as usize)

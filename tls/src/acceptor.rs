@@ -124,6 +124,11 @@ impl TlsAcceptor {
         Ok(TlsStream::new(stream, sender, receiver, info.with_server_name(server_name)))
     }
 
+    /// Whether nobody gets in without a certificate: see [`ClientCertificates::Required`].
+    pub fn requires_client_certificates(&self) -> bool {
+        matches!(self.0.borrow().settings.clients, ClientCertificates::Required(_))
+    }
+
     /// New handshakes use `identity` alone; connections that are open, and tickets, stay good.
     pub fn replace(&self, identity: Identity) {
         self.replace_all(Vec::from([identity]));

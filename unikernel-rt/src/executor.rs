@@ -25,6 +25,9 @@ pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
 /// The number of a task on its core; numbers are used again.
 pub(crate) type TaskId = usize;
 
+/// Places looked at for one page of the list of tasks: some tens of microseconds.
+const LOOKS_MAX: usize = 4096;
+
 /// The tasks of one core.
 pub(crate) struct Executor {
     tasks: RefCell<Slab<Rc<Task>>>,
@@ -278,6 +281,20 @@ impl Executor {
             stats.longest_poll = stats.longest_poll.max(task.longest_poll);
         });
         stats
+    }
+
+    /// A page of the tasks, and where the next begins.
+    pub(crate) fn tasks_from(&self, from: TaskId, max: usize) -> (Vec<TaskInfo>, Option<TaskId>) {
+        let tasks = self.tasks.borrow();
+        let mut page = Vec::new();
+        let end = tasks.capacity();
+        for id in (from..end).take(LOOKS_MAX) {
+            if page.len() >= max {
+                return (page, Some(id));
+            }
+            page.extend(tasks.get(id).map(|task| self.info(id, task)));
+        }
+        (page, from.checked_add(LOOKS_MAX).filter(|next| *next < end))
     }
 
     fn info(&self, id: TaskId, task: &Task) -> TaskInfo {

@@ -12,12 +12,13 @@
 //!
 //! Logging never waits: a line goes to a piece of memory, from where the console gets it when it can take it. When a
 //! console is so slow that this fills, new lines are dropped, and a later line says how many. [`tail`] reads the lines
-//! beside the console, as data where they are text.
+//! beside the console, as data where they are text, and [`level`] says which are logged while the machine runs.
 
 #[cfg_attr(all(target_os = "none", not(feature = "text-log")), allow(dead_code, reason = "for lines of text"))]
 pub(crate) mod entry;
 #[cfg(all(target_os = "none", not(feature = "text-log")))]
 mod frames;
+pub mod level;
 mod record;
 pub(crate) mod ring;
 #[cfg_attr(all(target_os = "none", not(feature = "text-log")), allow(dead_code, reason = "for lines of text"))]
@@ -71,4 +72,37 @@ macro_rules! __log_debug {
 #[macro_export]
 macro_rules! __log_trace {
     ($($argument:tt)*) => { $crate::__log!(trace, $($argument)*) };
+}
+
+/// Logs unless a rule of [`level`](crate::log::level) is against it. What is not compiled in is not asked about.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log {
+    ($level:ident, $($argument:tt)*) => {
+        if $crate::log::level::is_built($crate::__log_level!($level))
+            && $crate::log::level::is_on($crate::__log_level!($level), ::core::module_path!())
+        {
+            $crate::__log_line!($level, $($argument)*);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_level {
+    (error) => {
+        $crate::log::tail::Level::Error
+    };
+    (warn) => {
+        $crate::log::tail::Level::Warn
+    };
+    (info) => {
+        $crate::log::tail::Level::Info
+    };
+    (debug) => {
+        $crate::log::tail::Level::Debug
+    };
+    (trace) => {
+        $crate::log::tail::Level::Trace
+    };
 }

@@ -6,7 +6,7 @@
 mod info;
 mod wait;
 
-pub use info::{TaskInfo, TaskName, TaskState, tasks};
+pub use info::{TaskInfo, TaskName, TaskState, tasks, tasks_from};
 pub use wait::{aside, wait_for, waiting_for};
 
 use crate::platform::with_core;

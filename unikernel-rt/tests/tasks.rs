@@ -246,3 +246,18 @@ async fn a_task_without_a_name_has_a_place() {
     task.await;
     assert_eq!(task::tasks().len(), 1);
 }
+
+#[unikernel_rt::test]
+async fn each_task_is_on_one_page() {
+    let handles: Vec<_> = (0..100).map(|_| spawn_named("many", sleep(Duration::from_secs(1)))).collect();
+    handles.iter().step_by(3).for_each(JoinHandle::abort);
+    let (mut ids, mut from) = (Vec::new(), Some(0));
+    while let Some(place) = from {
+        let (page, next) = task::tasks_from(place, 7);
+        assert!(page.len() <= 7);
+        ids.extend(page.iter().filter(|task| task.name.to_string() == "many").map(|task| task.id));
+        from = next;
+    }
+    assert_eq!(ids.len(), 66);
+    assert!(ids.is_sorted_by(|one, next| one < next));
+}

@@ -7,6 +7,7 @@ use crate::{
     flow::Waiter,
     limits::{DATAGRAM_MEMORY_MAX, DATAGRAMS_MAX, EPHEMERAL_PORTS, GROUPS_MAX, PORT_TRIES_MAX},
     packet::{Datagram, Reason, UDP_HEADER_LEN},
+    sockets::{SocketInfo, SocketState},
 };
 use alloc::{collections::VecDeque, vec::Vec};
 use core::{
@@ -27,6 +28,13 @@ pub(crate) struct Socket {
     memory: usize,
     reader: Waiter,
     groups: Vec<IpAddr>,
+}
+
+impl Socket {
+    pub(super) fn info(&self) -> SocketInfo {
+        let receive_queue = self.received.iter().map(|datagram| datagram.data.len()).sum();
+        SocketInfo { receive_queue, ..SocketInfo::on_port(SocketState::Udp, self.port) }
+    }
 }
 
 /// A datagram that waits in its frame.

@@ -7,7 +7,7 @@ pub use defmt;
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __log {
+macro_rules! __log_line {
     // The `use` gives defmt's macros the crate under the name they expand to.
     ($level:ident, $($argument:tt)*) => {{
         #[allow(unused_imports)]

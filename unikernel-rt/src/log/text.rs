@@ -34,28 +34,8 @@ pub fn line(level: Level, target: &str, text: core::fmt::Arguments<'_>) {
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __log {
+macro_rules! __log_line {
     ($level:ident, $($argument:tt)*) => {
         $crate::log::line($crate::__log_level!($level), ::core::module_path!(), ::core::format_args!($($argument)*))
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __log_level {
-    (error) => {
-        $crate::log::tail::Level::Error
-    };
-    (warn) => {
-        $crate::log::tail::Level::Warn
-    };
-    (info) => {
-        $crate::log::tail::Level::Info
-    };
-    (debug) => {
-        $crate::log::tail::Level::Debug
-    };
-    (trace) => {
-        $crate::log::tail::Level::Trace
     };
 }

@@ -19,7 +19,7 @@ use crate::{
     entropy::Generator,
     executor::Executor,
     lifecycle::Lifecycle,
-    log::settings::Settings as LogSettings,
+    log::{level::Rule, settings::Settings as LogSettings},
     metrics::Collector,
     time::{Instant, TimerQueue, WallClock},
 };
@@ -37,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) buffers: RefCell<BufferPool>,
     /// What crash reports say besides.
     pub(crate) sections: RefCell<Vec<Section>>,
+    pub(crate) log_rules: RefCell<Vec<Rule>>,
     pub(crate) collectors: RefCell<Vec<Collector>>,
     pub(crate) life: Rc<Lifecycle>,
     pub(crate) log: LogSettings,
@@ -53,6 +54,7 @@ impl Core {
             frames: RefCell::default(),
             buffers: RefCell::default(),
             sections: RefCell::default(),
+            log_rules: RefCell::default(),
             collectors: RefCell::default(),
             life: Rc::new(Lifecycle::new()),
             log: LogSettings::new(),

@@ -84,3 +84,9 @@ pub fn tasks() -> Vec<TaskInfo> {
     with_core(|core| core.executor.for_each(&mut |task| tasks.push(task)));
     tasks
 }
+
+/// Up to `max` tasks whose numbers are `from` or more, and the number that the next ones begin at; `None` after the last. A
+/// bounded amount of work, however many tasks there are: a page may be short, or empty, and yet not be the last.
+pub fn tasks_from(from: usize, max: usize) -> (Vec<TaskInfo>, Option<usize>) {
+    with_core(|core| core.executor.tasks_from(from, max))
+}

@@ -2,7 +2,10 @@
 //! frames among plain text, and finds its way again after a damaged one.
 
 use super::{log_ring::tell_readers, with_log};
-use crate::log::ring::Kind;
+use crate::log::{
+    level::is_on,
+    ring::{Kind, Level},
+};
 use core::cell::UnsafeCell;
 
 const FRAME_START: u8 = 0xc0;
@@ -77,10 +80,12 @@ impl log::Log for Bridge {
     #[cfg(not(feature = "text-log"))]
     fn log(&self, record: &log::Record<'_>) {
         let (target, text) = (record.target(), crate::log::Display2Format(record.args()));
+        // Whether it is logged is up to the module that the record comes from, and not to this one.
         match record.level() {
-            log::Level::Error => crate::log::error!("{}: {}", target, text),
-            log::Level::Warn => crate::log::warn!("{}: {}", target, text),
-            log::Level::Info => crate::log::info!("{}: {}", target, text),
+            log::Level::Error if is_on(Level::Error, target) => crate::__log_line!(error, "{}: {}", target, text),
+            log::Level::Warn if is_on(Level::Warn, target) => crate::__log_line!(warn, "{}: {}", target, text),
+            log::Level::Info if is_on(Level::Info, target) => crate::__log_line!(info, "{}: {}", target, text),
+            log::Level::Error | log::Level::Warn | log::Level::Info => {}
             // More than the level of the build is formatted for nothing, so it does not come here.
             log::Level::Debug | log::Level::Trace => {}
         }
@@ -88,7 +93,6 @@ impl log::Log for Bridge {
 
     #[cfg(feature = "text-log")]
     fn log(&self, record: &log::Record<'_>) {
-        use crate::log::tail::Level;
         let level = match record.level() {
             log::Level::Error => Level::Error,
             log::Level::Warn => Level::Warn,
@@ -96,7 +100,9 @@ impl log::Log for Bridge {
             log::Level::Debug => Level::Debug,
             log::Level::Trace => Level::Trace,
         };
-        crate::log::line(level, record.target(), *record.args());
+        if is_on(level, record.target()) {
+            crate::log::line(level, record.target(), *record.args());
+        }
     }
 
     fn flush(&self) {}
