@@ -144,7 +144,7 @@ async fn what_nobody_reads_is_dropped_and_counted() {
     });
     let mut capture = server.capture(Filter::default(), usize::MAX);
     let mut stream = client.connect(at(7)).await.unwrap();
-    stream.write_all(&vec![b'x'; 2 << 20]).await.unwrap();
+    stream.write_all(&vec![b'x'; 8 << 20]).await.unwrap();
     assert!(capture.dropped() > 0);
     let (seen, dropped) = (capture.seen(), capture.dropped());
     let kept = read(&mut capture);

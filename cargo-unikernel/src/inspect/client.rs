@@ -25,6 +25,7 @@ pub(super) struct Client {
     address: String,
     key: Key,
     stream: BufReader<TcpStream>,
+    has_answered: bool,
 }
 
 /// An answer, its body perhaps not read yet.
@@ -44,13 +45,8 @@ impl Answer {
 
 impl Client {
     pub(super) fn open(address: &str, key: Key) -> Result<Client> {
-        let stream = connect(address).with_context(|| {
-            format!(
-                "nothing answers at {address}; was the machine started with `inspect=PORT inspect-key=KEY`, and does that \
-                 port lead to it (`cargo unikernel run --port PORT:PORT`)?"
-            )
-        })?;
-        Ok(Client { address: address.into(), key, stream: BufReader::new(stream) })
+        let stream = connect(address).with_context(|| nobody(address))?;
+        Ok(Client { address: address.into(), key, stream: BufReader::new(stream), has_answered: false })
     }
 
     /// The answer to `GET PATH`, parsed.
@@ -107,11 +103,16 @@ impl Client {
         self.stream.get_mut().write_all(request.as_bytes()).with_context(|| self.lost())?;
         let begun = Instant::now();
         let (status, fields) = self.read_head().with_context(|| self.lost())?;
+        self.has_answered = true;
         Ok(Answer { status, fields, body: Vec::new(), took: begun.elapsed() })
     }
 
+    /// A port of QEMU takes connections whoever is behind it.
     fn lost(&self) -> String {
-        format!("{} does not answer any more", self.address)
+        match self.has_answered {
+            true => format!("{} does not answer any more", self.address),
+            false => nobody(&self.address),
+        }
     }
 
     fn read_head(&mut self) -> Result<(u16, Vec<(String, String)>)> {
@@ -147,6 +148,13 @@ impl Client {
         }
         Ok(answer)
     }
+}
+
+fn nobody(address: &str) -> String {
+    format!(
+        "nothing answers at {address}; was the machine started with `inspect=PORT inspect-key=KEY`, and does that port lead to \
+         it (`cargo unikernel run --port PORT:PORT`)?"
+    )
 }
 
 fn connect(address: &str) -> io::Result<TcpStream> {

@@ -10,6 +10,7 @@ mod network;
 use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
 use core::{array, hint::black_box, iter};
 use unikernel_http::{Body, Bytes, Limits, MetricsPort, Path, Router, State, get, post, serve};
+use unikernel_inspect::Inspect;
 use unikernel_net::Stack;
 use unikernel_rt::{
     Acquire, Machine, Modules, args, crash,
@@ -27,6 +28,7 @@ async fn main(
     stack: Stack,
     metrics: MetricsPort,
     syslog: Syslog,
+    inspect: Inspect,
 ) -> unikernel_rt::Result {
     metrics.open(&stack)?;
     let sink = syslog.start(&stack)?;
@@ -64,6 +66,7 @@ async fn main(
         .with_state(Rc::new(site));
     black_box(on_a_line(black_box(42)));
     unikernel_rt::spawn(network::echo_datagrams(stack.clone()));
+    inspect.open(&stack)?;
     serve(stack.listen(8080)?, router).await
 }
 

@@ -8,6 +8,7 @@ mod disks;
 mod endings;
 mod hostile;
 mod http;
+mod inspect;
 mod kills;
 mod layout;
 mod logs;
