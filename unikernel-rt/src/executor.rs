@@ -7,7 +7,7 @@ use crate::{
     platform,
     task::{TaskInfo, TaskName, TaskState},
 };
-use alloc::{boxed::Box, collections::VecDeque, rc::Rc, sync::Arc, task::Wake};
+use alloc::{boxed::Box, collections::VecDeque, rc::Rc, sync::Arc, task::Wake, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
     future::Future,

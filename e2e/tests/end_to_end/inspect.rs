@@ -102,7 +102,7 @@ fn each_view_is_right_under_full_load() {
     assert!(tasks.contains("  network  ") && tasks.contains("  inspect  "), "{tasks}");
     let top = open.look("top", "-d 1 -n 1");
     let share: f64 = top.split(['%', ' ']).find_map(|word| word.parse().ok()).expect("a number");
-    assert!((50.0..=101.0).contains(&share), "{top}");
+    assert!((20.0..=101.0).contains(&share), "{top}");
     assert!(top.contains("  network") && top.contains("OF UP TO"), "{top}");
     assert!(open.look("ping", "-n 1").starts_with("answered after "));
     captures(&open);
