@@ -9,7 +9,10 @@ use pki::Authority;
 use std::net::{Ipv4Addr, SocketAddr};
 use unikernel_inspect::Inspect;
 use unikernel_net::{Config, Ipv4Cidr, Read, Stack, Write};
-use unikernel_rt::sim::{Faults, cable};
+use unikernel_rt::{
+    Acquire, Machine,
+    sim::{Faults, cable},
+};
 use unikernel_tls::{ClientCertificates, Identity, TlsAcceptor, TlsConnector};
 
 const PORT: u16 = 9091;
@@ -21,8 +24,7 @@ fn stack(port: unikernel_rt::sim::SimPort, last: u8) -> Stack {
 
 /// What the boot arguments `inspect=9091`, without a key, say.
 async fn from_arguments() -> Inspect {
-    let mut machine = unikernel_rt::Machine::default();
-    unikernel_rt::Acquire::acquire(&mut machine).await.unwrap()
+    Inspect::acquire(&mut Machine::new()).await.unwrap()
 }
 
 /// The first line of the answer to a request without a key, if any comes.

@@ -148,7 +148,7 @@ mod tests {
         let state = "ESTABLISHED".into();
         let connection = Socket { state, peer, send_queue: 17, round_trip_micros: Some(300), ..listener.clone() };
         let expected = "STATE        RECV-Q  SEND-Q  LOCAL    PEER           OWNER     RTT  AGAIN\n\
-                        LISTEN            0       0  [::]:80  *              app               0\n\
+                        LISTEN            0       0  [::]:80  *              app                0\n\
                         ESTABLISHED       0      17  [::]:80  10.0.2.2:4000  app    300 us      0\n\
                         1 ESTABLISHED, 1 LISTEN\n";
         assert_eq!(netstat_text(&[listener, connection]), expected);
