@@ -250,7 +250,7 @@ async fn a_task_without_a_name_has_a_place() {
 #[unikernel_rt::test]
 async fn each_task_is_on_one_page() {
     let handles: Vec<_> = (0..100).map(|_| spawn_named("many", sleep(Duration::from_secs(1)))).collect();
-    handles.iter().step_by(3).for_each(JoinHandle::abort);
+    handles.iter().step_by(3).for_each(|task| task.abort());
     let (mut ids, mut from) = (Vec::new(), Some(0));
     while let Some(place) = from {
         let (page, next) = task::tasks_from(place, 7);
