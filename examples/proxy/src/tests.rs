@@ -37,7 +37,7 @@ fn start(balance: Balance) -> Stack {
 }
 
 /// Serves a backend until the handle is used to end it.
-fn backend(stack: &Stack, port: u16, router: Router) -> JoinHandle<()> {
+fn backend(stack: &Stack, port: u16, router: Router) -> JoinHandle<unikernel_rt::Result> {
     let listener = stack.listen(port).unwrap();
     spawn(async move { serve(listener, router).await })
 }
