@@ -154,7 +154,7 @@ mod tests {
     /// Rules as `module=level`, separated by commas.
     fn check(rules: &str, module: &str, expected: &str) {
         let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
-        let level = |name| match name {
+        let level = |name: &str| match name {
             "off" => None,
             name => levels.into_iter().find(|level| format!("{level:?}").eq_ignore_ascii_case(name)),
         };
