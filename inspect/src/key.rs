@@ -15,7 +15,7 @@ pub const CODE_LEN: usize = 32;
 #[derive(Clone)]
 pub struct Key(Vec<u8>);
 
-/// It is shorter than [`KEY_LEN_MIN`] bytes.
+/// It is shorter than `KEY_LEN_MIN` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyError {
     /// How long it is.
