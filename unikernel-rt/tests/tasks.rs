@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 use unikernel_rt::{
-    JoinHandle, spawn, spawn_named, spawn_supervised,
+    spawn, spawn_named, spawn_supervised,
     sync::{Notify, Semaphore, channel, oneshot},
     task::{self, Panicked, TaskInfo, TaskState, yield_now},
     time::{Duration, Elapsed, Instant, sleep, sleep_until, timeout},
