@@ -170,7 +170,7 @@ fn stop_in_order(qmp: &mut Qmp, events: &Receiver<Event>, limit: Duration, conso
     while start.elapsed() < limit {
         if qmp.press_power_button().is_err() {
             // No QEMU that could be asked; perhaps because it has just ended.
-            return closes(events, Instant::now() + GRACE / 10);
+            return hears_the_end(events, Instant::now() + GRACE / 10, console);
         }
         if is_silent && start.elapsed() >= STOP_SILENCE {
             is_silent = false;
@@ -203,9 +203,15 @@ fn stop(child: &mut Child, events: &Receiver<Event>) {
 
 /// Whether the console is closed before the end of this time; what it still says is dropped.
 fn closes(events: &Receiver<Event>, end: Instant) -> bool {
+    hears_the_end(events, end, &mut |_| Ok(None))
+}
+
+/// The same; what it still says is handed over.
+fn hears_the_end(events: &Receiver<Event>, end: Instant, console: &mut Console<'_>) -> bool {
     loop {
         match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Event::Console(_)) => {}
+            // Who cannot be told does not stop the machine from ending.
+            Ok(Event::Console(bytes)) => drop(console(&bytes)),
             Ok(Event::ConsoleClosed) => return true,
             Ok(Event::Signal(_)) | Err(_) => return false,
         }

@@ -12,17 +12,17 @@ use cargo_metadata::Message;
 
 const RELEASE: [&str; 3] = ["--release", "--target", "x86_64-unknown-none"];
 
-/// The release image of a package of this workspace. `PACKAGE+FEATURE` is its binary `PACKAGE-FEATURE`, with that feature.
+/// The release image of a package of this workspace. `PACKAGE+FEATURE` is the same with that feature.
 pub fn image(package: &str) -> PathBuf {
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
     // A build that failed left nothing half done, so the other tests may go on.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let build = || match package.split_once('+') {
         None => build(package, &RELEASE),
-        Some((package, feature)) => {
-            let binary = format!("{package}-{feature}");
-            build(package, &[&RELEASE[..], &["--features", feature, "--bin", &binary]].concat())
-        }
+        Some((package, feature)) => build(
+            package,
+            &["--profile", "variant", "--target", "x86_64-unknown-none", "--features", feature, "--bin", package],
+        ),
     };
     built.entry(package.to_owned()).or_insert_with(build).clone()
 }

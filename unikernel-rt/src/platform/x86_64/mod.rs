@@ -53,7 +53,7 @@ pub(crate) use serial::console_line;
 pub(crate) use watchdog::watch;
 
 use super::Core;
-use crate::{Error, Machine, args::BootArgs, entropy::Generator, entry, lifecycle, log, time::Instant};
+use crate::{Machine, args::BootArgs, entropy::Generator, entry, lifecycle, log, time::Instant};
 use core::{
     cell::UnsafeCell,
     sync::atomic::{AtomicBool, Ordering},
@@ -156,7 +156,9 @@ unsafe extern "C" fn start() -> ! {
 
 /// Refuses to start.
 fn refuse(problem: &'static str) -> ! {
-    entry::die(Error::msg(problem))
+    // There may be no heap yet, which an error would take.
+    console_line(format_args!("unikernel: cannot start: {problem}"));
+    exit(entry::EXIT_BOOT_ERROR)
 }
 
 /// Runs the tasks until the machine ends. When none is ready the core halts until a timer or a device wakes it.

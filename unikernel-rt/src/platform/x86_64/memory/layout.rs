@@ -26,7 +26,7 @@ pub(in super::super) enum Stack {
     Main,
 }
 
-/// In the order of their addresses; the boot code begins at the end of the last.
+/// In the order of their physical addresses: the boot code begins at the end of the last. Their addresses are in the other order.
 const STACKS: [(Stack, u64); 4] = [
     (Stack::Watchdog, REPORT_LEN),
     (Stack::DoubleFault, REPORT_LEN),
@@ -155,7 +155,7 @@ impl Drawn {
 
 fn stack_in(stacks: u64, wanted: Stack) -> Range<u64> {
     let mut start = stacks + PAGE;
-    for (stack, len) in STACKS {
+    for (stack, len) in STACKS.into_iter().rev() {
         if stack == wanted {
             return start..start + len;
         }

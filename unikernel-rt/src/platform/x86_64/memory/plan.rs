@@ -97,14 +97,14 @@ fn map_image<A: FnMut() -> Option<u64>>(tables: &mut Tables<A>, drawn: &Drawn) {
 fn map_stacks<A: FnMut() -> Option<u64>>(tables: &mut Tables<A>, drawn: &Drawn, below: u64) {
     let physical = address(&raw const __stacks_start);
     let data = flags(Flags::WRITABLE | Flags::NO_EXECUTE);
+    if is_off(Protection::StackGuard) {
+        // So much that a recursion which would overflow the lowest stack, that of the tasks, comes to its end.
+        let lowest = drawn.stacks().map(|(stack, _)| stack.start).min().expect("there are stacks");
+        tables.map(lowest - BELOW_STACKS_LEN, below..below + BELOW_STACKS_LEN, data);
+    }
     for (stack, offset) in drawn.stacks() {
         let start = physical + offset;
         debug_assert!(start < address(&raw const __stacks_end));
-        if is_off(Protection::StackGuard) {
-            // So much that a recursion which would overflow the stack comes to its end.
-            let len = BELOW_STACKS_LEN;
-            tables.map(stack.start - len, below..below + len, data);
-        }
         tables.map(stack.start, start..start + (stack.end - stack.start), data);
     }
 }
