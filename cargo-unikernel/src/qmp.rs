@@ -135,6 +135,8 @@ mod tests {
                 commands.next();
                 writeln!(&theirs, "{line}").unwrap();
             }
+            // Gone only after the next command, if one comes: else that could not be sent.
+            commands.next();
         });
         let result = Qmp::new(ours).unwrap().press_power_button();
         monitor.join().unwrap();
