@@ -1,5 +1,6 @@
 """gdb's commands for unikernels: `help uk`. Works on a machine that stands still and on a core."""
 
+import ipaddress
 import os
 import struct
 import subprocess
@@ -78,7 +79,7 @@ def core():
 
 
 class Uk(gdb.Command):
-    """Looks into a unikernel: `uk tasks`, `uk log`, `uk layout`."""
+    """Looks into a unikernel: `uk tasks`, `uk sockets`, `uk heap`, `uk log`, `uk layout`."""
 
     def __init__(self):
         super().__init__("uk", gdb.COMMAND_USER, prefix=True)
@@ -162,6 +163,73 @@ def name_of(name):
     return text(name["name"]) or "%s:%d" % (text(place["filename"]), int(place["line"]))
 
 
+class Sockets(gdb.Command):
+    """The network: listeners, sockets for datagrams, connections with their states, and how many handshakes there are."""
+
+    def __init__(self):
+        super().__init__("uk sockets", gdb.COMMAND_USER)
+
+    def invoke(self, _text, _from_tty):
+        found = list(networks())
+        if not found:
+            raise gdb.GdbError("the app has no network stack, or it has not started yet")
+        print("%-14s %-28s %s" % ("state", "local", "peer"))
+        for net in found:
+            # A map comes as its keys and values in turn.
+            for port in elements(net["listeners"])[0::2]:
+                print("%-14s *:%d" % ("LISTEN", int(port)))
+            for socket in occupied(net["sockets"]):
+                print("%-14s *:%d" % ("UDP", int(socket["port"])))
+            for flow in occupied(net["flows"]):
+                key, state = flow["key"], flow["tcb"]["state"].format_string(raw=True).rsplit("::", 1)[-1]
+                local, peer = end(key["local"], int(key["ports"]) >> 16), end(key["peer"], int(key["ports"]) & 0xffff)
+                print("%-14s %-28s %s" % (state, local, peer))
+            print("%d handshakes under way" % len(list(occupied(net["half_open"]["entries"]))))
+
+
+def networks():
+    """The stacks; each has a section in the report of a crash, which keeps nothing but the way to it."""
+    for section in elements(cell(core()["sections"])):
+        if text(section["__0"]) == "network":
+            shared = gdb.lookup_type("alloc::rc::RcInner<unikernel_net::stack::Shared>").pointer()
+            yield cell(gdb.Value(word(int(section["__1"]["pointer"]))).cast(shared).dereference()["value"]["net"])
+
+
+def occupied(slab):
+    """What is in a slab."""
+    for entry in elements(slab["entries"]):
+        if is_variant(entry, "Occupied"):
+            yield entry["Occupied"]["__0"]
+
+
+def end(address, port):
+    """An end of a connection, as the network writes it."""
+    whole = ipaddress.IPv6Address(int(address["high"]) << 64 | int(address["low"]))
+    return "%s:%d" % (whole.ipv4_mapped, port) if whole.ipv4_mapped else "[%s]:%d" % (whole, port)
+
+
+class Heap(gdb.Command):
+    """How much of the heap is in use, and the blocks by size."""
+
+    def __init__(self):
+        super().__init__("uk heap", gdb.COMMAND_USER)
+
+    def invoke(self, _text, _from_tty):
+        blocks = static("platform::x86_64::heap::HEAP")["__0"]["value"]["blocks"]
+        stats = blocks["stats"]
+        kib = tuple(int(stats[name]) >> 10 for name in ("in_use", "total", "peak"))
+        print("%d of %d KiB in use, %d KiB at most so far" % kib)
+        print("%12s %10s" % ("bytes a slot", "blocks"))
+        # How divisions by the length of a slot are made; the first is the step from one class to the next.
+        step = (1 << 32) // int(static("heap::sizes::RECIPROCALS")[0])
+        offers = blocks["slabs"]["offers"]
+        for number in range(offers.type.range()[1] + 1):
+            count = int(offers[number]["blocks"])
+            if count > 0:
+                print("%12d %10d" % ((number + 1) * step, count))
+        print("%12s %10d" % ("more", int(blocks["large_blocks"])))
+
+
 class Log(gdb.Command):
     """The newest log lines, whether the console has had them or not."""
 
@@ -196,4 +264,6 @@ Attach()
 Open()
 Layout()
 Tasks()
+Sockets()
+Heap()
 Log()

@@ -1,11 +1,14 @@
 //! gdb on a machine and on its core, by `cargo unikernel debug` and `cargo unikernel dump`.
 
 use e2e::{
-    client::{connect, get},
+    client::{connect, get, read_response},
     image,
     vm::Vm,
 };
-use std::{io::Write, process::Command};
+use std::{
+    io::{BufReader, Write},
+    process::Command,
+};
 
 const SOURCE: &str = include_str!("../../guest/src/main.rs");
 
@@ -63,14 +66,19 @@ fn a_core_of_a_running_machine() {
     let folder = tempfile::tempdir().unwrap();
     let core = folder.path().join("guest.core");
     let vm = Vm::start_image(&image::image_for_debugger("e2e-guest"), "", "").answers();
+    let mut client = connect(vm.port).unwrap();
+    client.write_all(b"GET /number/1 HTTP/1.1\r\nHost: e2e\r\n\r\n").unwrap();
+    read_response(&mut BufReader::new(&client)).unwrap();
     let mut dump = Command::new(image::tool());
     let output = dump.arg("dump").arg(vm.pid().to_string()).arg("--to").arg(&core).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     // It stood still for the core, and goes on.
     get(vm.port, "/number/1");
     let core = core.to_str().unwrap();
-    let text = debug(&["--core", core], &["bt", "uk tasks"]);
+    let text = debug(&["--core", core], &["bt", "uk tasks", "uk sockets", "uk heap"]);
     check(&text, &["unikernel_rt::platform::x86_64::start", "network", "main", "a connection"]);
+    check(&text, &["LISTEN         *:8080", "UDP            *:7", "Established    10.0.2.15:8080"]);
+    check(&text, &["KiB in use", "bytes a slot     blocks"]);
 
     // gdb alone finds the symbols, too.
     let mut gdb = Command::new("gdb");
