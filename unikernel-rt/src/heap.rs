@@ -1,7 +1,7 @@
 //! The heap: how much of it is in use, and the bookkeeping behind it, which the machine's memory is managed with.
 //!
 //! On the bare machine `platform/x86_64/heap.rs` is the allocator; all that can be said without touching memory is here,
-//! in [`blocks`] and the modules below it, as safe code.
+//! in `blocks` and the modules below it, as safe code.
 
 #[cfg(any(target_os = "none", test))]
 pub(crate) mod blocks;
