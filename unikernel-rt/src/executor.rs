@@ -37,6 +37,8 @@ pub(crate) struct Executor {
     current: Cell<Option<TaskId>>,
     /// What the running task waits for, as far as its poll has said.
     pub(crate) waits_for: Cell<&'static str>,
+    /// Tasks are being polled, or dropped.
+    in_round: Cell<bool>,
     /// When the current poll began, in ticks.
     since: Cell<u64>,
     totals: Totals,
@@ -112,6 +114,7 @@ impl Executor {
             batch: RefCell::default(),
             current: Cell::new(None),
             waits_for: Cell::new(""),
+            in_round: Cell::new(false),
             since: Cell::new(0),
             totals: Totals::default(),
         }
@@ -150,9 +153,11 @@ impl Executor {
             self.totals.rounds.set(self.totals.rounds.get() + 1);
             self.since.set(platform::ticks());
         }
+        self.in_round.set(true);
         for id in batch.drain(..) {
             self.poll(id);
         }
+        self.in_round.set(false);
         *self.batch.borrow_mut() = batch;
         count
     }
@@ -163,10 +168,10 @@ impl Executor {
         self.current.get()
     }
 
-    /// When the poll that is under way began, in ticks; `None` between two polls.
+    /// When the poll that is under way began, or what follows it, such as a destructor, in ticks; `None` between two rounds.
     #[cfg(target_os = "none")]
     pub(crate) fn poll_began(&self) -> Option<u64> {
-        self.current.get().map(|_| self.since.get())
+        self.in_round.get().then(|| self.since.get())
     }
 
     /// Drops the future of a task now, or after its current poll when it is the one that is running.

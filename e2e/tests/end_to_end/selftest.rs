@@ -94,6 +94,9 @@ fn a_task_that_does_not_wait() {
         "selftest::deeds::hang",
     ];
     dies("selftest=hang watchdog=100", 105, &said);
+    let said =
+        ["hang: a task has been running for 100 ms", "hang: a task has been running for 1000 ms", "hang_logging"];
+    dies("selftest=hang-logging watchdog=100", 105, &said);
     let end = run(PROTECTED, "--timeout 5 selftest=hang watchdog=100 on-hang=report");
     assert!(end.code == 124 && end.text.matches("hang: a task").count() == 1, "{end:?}");
     let end = run(UNPROTECTED, "--timeout 5 selftest=hang watchdog=100 unprotected=watchdog");
@@ -160,6 +163,9 @@ fn no_address_in_ordinary_output() {
 fn unknown_deeds_and_protections_are_refused() {
     dies("selftest=nonsense", 1, &["boot argument `selftest=nonsense`", "write-text"]);
     dies("selftest=none report=nonsense", 2, &["boot argument `report=nonsense`"]);
+    for words in ["watchdog=9", "watchdog=60001", "watchdog=18446744073709552", "on-hang=never"] {
+        dies(&format!("selftest=none {words}"), 2, &[&format!("boot argument `{words}`")]);
+    }
     dies("selftest=none unprotected=heap", 1, &["unknown boot argument `unprotected`"]);
     let end = run(UNPROTECTED, "selftest=none unprotected=nonsense");
     assert!(end.code == 2 && end.text.contains("boot argument `unprotected`"), "{end:?}");

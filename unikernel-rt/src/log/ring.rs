@@ -202,6 +202,12 @@ impl<const LEN: usize> Ring<LEN> {
         u16::from_le_bytes([self.byte(position), self.byte(position + 1)]).into()
     }
 
+    /// Whether a line was begun that has not ended.
+    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    pub(crate) fn is_open(&self) -> bool {
+        self.depth > 0
+    }
+
     /// Whether the console has had all.
     pub(crate) fn is_sent(&self) -> bool {
         self.unsent == self.end
@@ -219,6 +225,10 @@ impl<const LEN: usize> Ring<LEN> {
 
     /// The console has had the first `len` bytes of [`unsent`](Self::unsent).
     pub(crate) fn mark_sent(&mut self, len: usize) {
+        // Behind the last line is no length.
+        if self.is_sent() {
+            return;
+        }
         self.unsent_from += len as u64;
         let line_len = self.len_at(self.unsent);
         if self.unsent_from >= line_len {
@@ -440,5 +450,21 @@ mod tests {
         assert_eq!(kept(&ring, ring.oldest()), "");
         (ring.start, ring.end) = (0, u64::MAX);
         assert_eq!(kept(&ring, ring.oldest()), "");
+    }
+
+    #[test]
+    fn nothing_is_sent_where_all_was() {
+        let mut ring = Ring::<64>::new();
+        ring.mark_sent(0);
+        assert!(ring.is_sent());
+        log(&mut ring, "line");
+        assert_eq!(send(&mut ring, 100), "line");
+        ring.mark_sent(0);
+        log(&mut ring, "next");
+        assert_eq!(send(&mut ring, 100), "next");
+        ring.open(Kind::Text, None);
+        assert!(ring.is_open());
+        ring.close();
+        assert!(!ring.is_open());
     }
 }

@@ -52,6 +52,7 @@ deeds! { effort =>
     "panic-in-task": spawn(async { panic!("asked to panic in a task") }).await,
     "out-of-memory": fill_memory(),
     "hang": hang(),
+    "hang-logging": hang_logging(),
     "fuzz-net": fuzz::net(effort).await,
     "fuzz-block": fuzz::block(effort).await,
     "fuzz-rng": fuzz::rng(effort).await,
@@ -86,6 +87,13 @@ fn fill_memory() {
     loop {
         blocks.push(Vec::<u8>::with_capacity(1 << 20));
         black_box(&blocks);
+    }
+}
+
+/// The log is in the middle of a line most of the time.
+fn hang_logging() {
+    while black_box(true) {
+        unikernel_rt::log::warn!("one of very many lines");
     }
 }
 

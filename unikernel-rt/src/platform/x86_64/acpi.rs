@@ -90,7 +90,7 @@ pub(super) fn root_entries(root: u64) -> Vec<u64> {
 
 /// The whole table at `address`, if its checksum is right.
 pub(super) fn load(address: u64) -> Option<&'static [u8]> {
-    // Looking first would map the page that null pointers must not find.
+    // What an address of zero stands for: there is none.
     if address == 0 {
         return None;
     }

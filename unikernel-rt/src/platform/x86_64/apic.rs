@@ -67,8 +67,8 @@ pub(super) fn route(base: u64, line: u32, vector: u8) {
 }
 
 /// The same for an input that counts as long as it is active. The end of the interrupt at the local APIC reaches the
-/// I/O APIC, which sends it again if the input is still active then: at most once, as interrupts are off until the
-/// device was looked after.
+/// I/O APIC, which sends it again if the input is still active then: at most once, as the interrupt's entry holds others
+/// back until the device was looked after.
 pub(super) fn route_level(base: u64, line: u32, vector: u8, active_low: bool) {
     redirect(base, line, 1 << 15 | u32::from(active_low) << 13 | u32::from(vector));
 }

@@ -1,7 +1,7 @@
 //! What comes after a report: the end, a halt, or a new start. Over a reset the report is kept in memory that neither the
 //! loader nor the next start touches.
 
-use super::{console_line, memory, power, serial};
+use super::{console_line, interrupts, memory, power, serial};
 use crate::{
     Result, args,
     checksum::crc32c,
@@ -76,7 +76,7 @@ pub(super) fn init() -> Result {
 fn show(kind: Kind, text: &[u8]) {
     console_line(format_args!("unikernel: the previous run crashed:"));
     serial::write(text);
-    if text.len() == kept().len() - HEAD_LEN {
+    if text.len() == memory::KEPT_LEN - HEAD_LEN {
         // It may have been cut off inside of a log frame.
         serial::write(b"\xc1\r\n");
     }
@@ -107,6 +107,10 @@ pub(crate) fn crash_count() -> u64 {
 /// `main` has its arguments: what crashes now may work for long before it does so again.
 pub(crate) fn main_reached() {
     MAIN_REACHED.store(true, Ordering::Relaxed);
+    // The host may reset the machine, too; that ends the row.
+    if EARLY.swap(0, Ordering::Relaxed) > 0 {
+        Head { count: crash_count(), ..Head::new() }.write();
+    }
 }
 
 fn reboots() -> bool {
@@ -134,7 +138,7 @@ pub(super) fn keep(bytes: &[u8]) {
 pub(super) fn end(kind: Kind) -> ! {
     if ON_CRASH.load(Ordering::Relaxed) == OnCrash::Halt as u8 {
         console_line(format_args!("unikernel: halted, as on-crash=halt says"));
-        power::halt();
+        interrupts::stop();
     }
     if reboots() {
         let early = if MAIN_REACHED.load(Ordering::Relaxed) { 0 } else { EARLY.load(Ordering::Relaxed) + 1 };
@@ -146,6 +150,7 @@ pub(super) fn end(kind: Kind) -> ! {
         console_line(format_args!(
             "unikernel: not starting again: {early} crashes in a row came before main was reached"
         ));
+        power::exit_without_reset(exit_code(kind));
     }
     power::exit(exit_code(kind))
 }
@@ -153,6 +158,12 @@ pub(super) fn end(kind: Kind) -> ! {
 fn keep_head(kind: Kind, early: u32) {
     let (count, len) = (COUNT.load(Ordering::Relaxed) + 1, KEPT_LEN.load(Ordering::Relaxed) as u32);
     Head { kind: kind as u32, len, early, count, ..Head::new() }.write();
+}
+
+/// The memory that is kept, to read.
+fn kept_bytes() -> &'static [u8] {
+    // SAFETY: as for `kept`: whoever reads lets go of it before it is written.
+    unsafe { memory::kept().as_ref() }
 }
 
 /// The memory that is kept: a [`Head`], then the report.
@@ -186,7 +197,7 @@ impl Head {
     }
 
     fn read() -> Option<Head> {
-        let bytes = &kept()[..HEAD_LEN];
+        let bytes = &kept_bytes()[..HEAD_LEN];
         let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let long = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         Some(Head {
@@ -216,18 +227,18 @@ impl Head {
     fn is_valid(&self) -> bool {
         self.magic == MAGIC
             && self.build == Head::new().build
-            && self.len as usize <= kept().len() - HEAD_LEN
+            && self.len as usize <= memory::KEPT_LEN - HEAD_LEN
             && self.sum == self.sum_of_kept()
     }
 
     fn sum_of_kept(&self) -> u32 {
-        let kept = kept();
+        let kept = kept_bytes();
         let sum = crc32c(crc32c(0, &kept[..28]), &kept[32..HEAD_LEN]);
         crc32c(sum, &kept[HEAD_LEN..HEAD_LEN + self.len as usize])
     }
 
     fn text(&self) -> &'static [u8] {
-        &kept()[HEAD_LEN..HEAD_LEN + self.len as usize]
+        &kept_bytes()[HEAD_LEN..HEAD_LEN + self.len as usize]
     }
 }
 

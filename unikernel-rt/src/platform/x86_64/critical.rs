@@ -5,8 +5,8 @@ use critical_section::{Impl, RawRestoreState, set_impl};
 struct OneCore;
 set_impl!(OneCore);
 
-// SAFETY: code of apps and crates runs on one core only and with interrupts off (see `executor`'s loop in `mod.rs`), and
-// an interrupt handler changes nothing but its mark (the watchdog's, which may report, ends the machine or only reads). So whatever runs excludes everything else already.
+// SAFETY: code of apps and crates runs on one core only, devices' interrupts are held back while it does, and the timer's
+// runs no code of theirs, not even in a report after which the machine goes on. So whatever runs excludes everything else.
 unsafe impl Impl for OneCore {
     unsafe fn acquire() -> RawRestoreState {}
 

@@ -1,7 +1,7 @@
 //! Fibers on the machine: stacks of their own, and the switch between two of them.
 //!
-//! Interrupts are off while tasks run and compiled code uses no vector registers, so a switch is what a function call
-//! must preserve, and the stack pointer.
+//! Devices' interrupts are held back while tasks run, the timer's has a stack of its own, and compiled code uses no vector
+//! registers: so a switch is what a function call must preserve, and the stack pointer.
 
 mod stack;
 

@@ -88,7 +88,7 @@ pub(super) fn pages(layout: Layout) -> Option<NonNull<u8>> {
 /// For reports, which may come at any time.
 pub(super) fn stats_for_report() -> HeapStats {
     // SAFETY: three words that are always there, read past the reference that the heap's own code may hold where it was
-    // interrupted: that code reads them anew or is never gone on with.
+    // interrupted. They are only shown, so they may be of two moments.
     unsafe { (&raw const (*HEAP.0.get()).blocks.stats).read_volatile() }
 }
 
@@ -127,7 +127,10 @@ impl Region {
 impl State {
     /// Keeps a range for the time when its chunks are needed. The largest is the first that is looked into.
     fn add(&mut self, region: Region) {
-        let Some(place) = self.regions.iter().position(|known| known.chunks == 0) else { return };
+        let Some(place) = self.regions.iter().position(|known| known.chunks == 0) else {
+            let kib = region.chunks * CHUNK_LEN / 1024;
+            return crate::log::warn!("{} KiB of memory are not used: it is cut into more than 32 pieces", kib);
+        };
         if place == 0 {
             // There is no generator yet. Without a source in the CPU these are the clock's jitter, which may be guessed.
             let [canary, order, ..] = seed::words();
@@ -197,7 +200,7 @@ impl Heap {
     #[cold]
     #[inline(never)]
     fn allocate_slowly(&self, len: usize, class: usize) -> *mut u8 {
-        // SAFETY: the alignment of every slot is a power of two.
+        // SAFETY: one is a power of two, and blocks of a class are short.
         let layout = unsafe { Layout::from_size_align_unchecked(len, 1) };
         or_relieved(|| self.allocate(layout, Some(class)))
     }

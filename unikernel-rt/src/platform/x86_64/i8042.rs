@@ -1,7 +1,7 @@
 //! The keyboard controller, for one thing: Ctrl-Alt-Del, by which hypervisors without ACPI ask for a stop (Firecracker's
 //! `SendCtrlAltDel`).
 
-use super::{acpi::Facts, apic, interrupts::Irq, port, power_button::watch};
+use super::{acpi::Facts, apic, clock::now_micros, interrupts::Irq, port, power_button::watch};
 use crate::lifecycle::keyboard::Keyboard;
 
 const DATA: u16 = 0x60;
@@ -22,7 +22,10 @@ const TRANSLATES: u8 = 1 << 6;
 const INTERRUPT: u8 = 1;
 /// More than the controller ever holds; a port that always has something is none.
 const BYTES_MAX: usize = 256;
-const PATIENCE_READS: usize = 10_000;
+/// It answers within some ten microseconds, or never.
+const PATIENCE_MICROS: u64 = 5_000;
+/// Pulses the CPU's reset line.
+const RESET_CPU: u8 = 0xfe;
 
 /// Listens to the keyboard, if there is a controller.
 pub(super) fn init(facts: &Facts) {
@@ -80,7 +83,25 @@ fn command(command: u8) -> Option<()> {
 }
 
 fn wait(ready: impl Fn() -> bool) -> Option<()> {
-    (0..PATIENCE_READS).any(|_| ready()).then_some(())
+    let end = now_micros() + PATIENCE_MICROS;
+    loop {
+        if ready() {
+            return Some(());
+        }
+        if now_micros() > end {
+            return None;
+        }
+    }
+}
+
+/// Resets the CPU, where the controller is there and does so.
+///
+/// # Safety
+///
+/// The machine ends here.
+pub(super) unsafe fn reset_cpu() {
+    // SAFETY: the caller's promise.
+    unsafe { port::write(STATUS, RESET_CPU) };
 }
 
 fn status() -> u8 {

@@ -5,7 +5,7 @@
 //! by the task it wakes. So no code ever runs beside other code, and there are no critical sections.
 //!
 //! The timer's vector is above that priority: its handler also looks whether a task runs for too long (see [`watchdog`]),
-//! and changes nothing that others read but the mark.
+//! and may report it, for which it uses the console and nothing of apps or crates.
 
 use super::{
     clock,
@@ -72,7 +72,8 @@ const FAULT: u16 = 0;
 const DOUBLE_FAULT: u16 = 1;
 const WATCHDOG: u16 = 2;
 
-// One entry per vector: mark the bit, end the interrupt at the local APIC, and return.
+// One entry per vector: mark the bit, hold the others back, end the interrupt at the local APIC, and return. Held back
+// before the end: a line that is still active interrupts again, but not before its device was looked after.
 global_asm!(
     r#"
 .altmacro
@@ -80,6 +81,8 @@ global_asm!(
 .balign 64
     push rax
     lock or dword ptr [rip + __PENDING], 1 << \number
+    mov eax, {priority}
+    mov cr8, rax
     mov rax, [rip + __LOCAL_APIC]
     mov dword ptr [rax + 0xb0], 0
     pop rax
@@ -96,7 +99,8 @@ __interrupt_entries:
 .endr
 .popsection
 .noaltmacro
-"#
+"#,
+    priority = const PRIORITY_BUSY
 );
 
 unsafe extern "C" {
@@ -204,24 +208,18 @@ pub(super) struct FaultFrame {
     pub(super) ss: u64,
 }
 
+/// Makes the first fields of a [`FaultFrame`].
+macro_rules! push_registers {
+    () => {
+        "push rax\npush rbx\npush rcx\npush rdx\npush rsi\npush rdi\npush rbp\npush r8\npush r9\npush r10\npush r11\n\
+         push r12\npush r13\npush r14\npush r15"
+    };
+}
+
 #[unsafe(naked)]
 unsafe extern "C" fn fault_entry() {
     naked_asm!(
-        "push rax",
-        "push rbx",
-        "push rcx",
-        "push rdx",
-        "push rsi",
-        "push rdi",
-        "push rbp",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_registers!(),
         "cld",
         "mov rdi, rsp",
         "and rsp, -16",
@@ -237,42 +235,15 @@ unsafe extern "C" fn timer_entry() {
     naked_asm!(
         "push 0",
         "push {vector}",
-        "push rax",
-        "push rbx",
-        "push rcx",
-        "push rdx",
-        "push rsi",
-        "push rdi",
-        "push rbp",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
+        push_registers!(),
         "lock or dword ptr [rip + __PENDING], {bit}",
         "mov rax, [rip + __LOCAL_APIC]",
         "mov dword ptr [rax + 0xb0], 0",
         "cld",
         "mov rdi, rsp",
         "call {tick}",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rbp",
-        "pop rdi",
-        "pop rsi",
-        "pop rdx",
-        "pop rcx",
-        "pop rbx",
-        "pop rax",
+        "pop r15\npop r14\npop r13\npop r12\npop r11\npop r10\npop r9\npop r8\npop rbp\npop rdi\npop rsi\npop rdx\npop rcx\n\
+         pop rbx\npop rax",
         "add rsp, 16",
         "iretq",
         vector = const VECTOR_TIMER as i32,
@@ -329,7 +300,7 @@ fn wakers() -> &'static RefCell<[Option<Waker>; VECTOR_COUNT as usize]> {
 
 /// Lets the timer's interrupt in, from now on, and no others.
 pub(super) fn begin() {
-    // SAFETY: handlers touch `__PENDING` only, and the watchdog what it may.
+    // SAFETY: handlers touch `__PENDING`, the timer's also what the watchdog says.
     unsafe { asm!("mov cr8, {}", "sti", in(reg) PRIORITY_BUSY, options(nostack)) };
 }
 
@@ -361,6 +332,18 @@ pub(super) fn halt() {
             options(nostack)
         );
     }
+}
+
+/// Holds back the timer's interrupt, too, for a report or an end.
+pub(super) fn block() {
+    // SAFETY: fewer interrupts break nothing.
+    unsafe { asm!("cli", options(nomem, nostack)) };
+}
+
+/// Lets it in again, where a task goes on after a report.
+pub(super) fn unblock() {
+    // SAFETY: as for `begin`; the task priority is what it was.
+    unsafe { asm!("sti", options(nomem, nostack)) };
 }
 
 /// Nothing runs any more.

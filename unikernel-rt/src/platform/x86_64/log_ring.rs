@@ -8,7 +8,7 @@ use crate::{
 };
 use core::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence},
 };
 
 /// Room for some hundred lines, or for what a real serial port takes in 3 s.
@@ -42,17 +42,21 @@ pub(super) fn tell_readers() {
 /// Calls `f` with the log. It must not log: nothing that formats values of an app, nothing that allocates.
 #[inline(always)]
 pub(crate) fn with_log<R>(f: impl FnOnce(&mut Ring<LOG_LEN>) -> R) -> R {
-    BUSY.store(true, Ordering::Relaxed);
+    let outer = BUSY.swap(true, Ordering::Relaxed);
+    // The timer's interrupt looks at the mark, and must not find the log changed without it.
+    compiler_fence(Ordering::SeqCst);
     // SAFETY: one core; `f` does not come here again. A fault in the middle of it does, but never goes back; and the report
     // of a hang, which only reads then, see `is_busy`.
     let result = f(unsafe { &mut *__unikernel_log.0.get() });
-    BUSY.store(false, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    BUSY.store(outer, Ordering::Relaxed);
     result
 }
 
-/// Whether a call of [`with_log`] has been interrupted.
+/// Whether logging has been interrupted: in [`with_log`], or in the middle of a line.
 pub(super) fn is_busy() -> bool {
-    BUSY.load(Ordering::Relaxed)
+    // SAFETY: one core, and nobody is in `with_log`.
+    BUSY.load(Ordering::Relaxed) || unsafe { &*__unikernel_log.0.get() }.is_open()
 }
 
 /// Gives the console what it can take now, within a budget. Returns when to call again at the latest.
@@ -73,15 +77,24 @@ fn wake_readers() -> bool {
     NEWS.swap(false, Ordering::Relaxed) && super::with_core(|core| core.log.news.notify_waiting())
 }
 
+/// When a port that was busy is looked at again, in microseconds: each look leaves the virtual machine.
+static LOOK_AT: AtomicU64 = AtomicU64::new(0);
+
 #[inline(never)]
 fn drain_some() -> Option<Instant> {
+    let look_at = Instant::from_micros(LOOK_AT.load(Ordering::Relaxed));
+    if Instant::now() < look_at {
+        return Some(look_at);
+    }
     let mut left = BUDGET_LEN;
     while left > 0 {
         if with_log(|log| log.is_sent()) && !tell_dropped() {
             return None;
         }
         if !serial::is_ready() {
-            return Some(Instant::now() + RETRY);
+            let look_at = Instant::now() + RETRY;
+            LOOK_AT.store(look_at.as_micros(), Ordering::Relaxed);
+            return Some(look_at);
         }
         left = left.saturating_sub(send_piece());
     }
@@ -97,13 +110,13 @@ fn send_piece() -> usize {
     })
 }
 
-/// Logs how many lines were dropped, if any were.
+/// Logs how many lines were dropped, if any were. False when there is nothing to send then: warnings may be withheld.
 fn tell_dropped() -> bool {
     let dropped = with_log(|log| log.take_dropped());
     if dropped > 0 {
         crate::log::warn!("{} log lines were dropped", dropped);
     }
-    dropped > 0
+    with_log(|log| !log.is_sent())
 }
 
 /// Gives the console all that waits, for as long as it takes any.

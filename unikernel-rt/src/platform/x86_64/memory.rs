@@ -19,6 +19,9 @@ pub(super) use layout::{STACK_TOP_OFFSET, STACKS_LEN, Stack, stack, stack_guarde
 pub(super) use plan::{Handover, plan};
 pub(super) use ram::TooLittle;
 
+/// Bytes that outlive a reset.
+pub(super) const KEPT_LEN: usize = ram::KEPT_LEN as usize;
+
 use super::{
     start_info::StartInfo,
     unprotected::{Protection, is_off},
@@ -126,7 +129,7 @@ pub(super) fn heap_start(info: &StartInfo) -> u64 {
 pub(super) fn kept() -> NonNull<[u8]> {
     let start = direct(image_physical().end) as *mut u8;
     let bytes = NonNull::new(start).expect("the direct map is not at 0");
-    NonNull::slice_from_raw_parts(bytes, ram::KEPT_LEN as usize)
+    NonNull::slice_from_raw_parts(bytes, KEPT_LEN)
 }
 
 /// Drops the map of the boot code and gives what RAM is free to the boot heap and to the heap.

@@ -169,12 +169,13 @@ fn run() -> ! {
             interrupts::window();
             interrupts::wake_pending();
             let next = core.timers.borrow().next_deadline();
-            if next.is_some_and(|next| next <= Instant::now()) {
-                core.timers.borrow_mut().expire(Instant::now());
+            if let Some(now) = next.map(|_| Instant::now()).filter(|now| next <= Some(*now)) {
+                core.timers.borrow_mut().expire(now);
             }
             let idle = core.executor.run_ready() == 0;
             let console = log_ring::drain();
-            if idle {
+            // What is left for the console now needs another round, no timer.
+            if idle && console.is_none_or(|at| at > Instant::now()) {
                 clock::wake_at(core.timers.borrow().next_deadline().into_iter().chain(console).min());
                 interrupts::halt();
             }

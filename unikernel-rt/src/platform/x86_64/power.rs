@@ -1,19 +1,22 @@
 //! How a machine ends: with an exit code for the host where the hypervisor takes one, else powered off.
 
-use super::{interrupts, log_ring, memory, port};
+use super::{i8042, interrupts, log_ring, memory, port};
 use core::{
     arch::asm,
     ptr::null_mut,
-    sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, Ordering},
 };
 
 /// QEMU's `isa-debug-exit,iobase=0xf4,iosize=4`: the process ends with status `code * 2 + 1`.
 const DEBUG_EXIT: u16 = 0xf4;
 
+/// The reset control port of PC chipsets.
+const RESET_CONTROL: u16 = 0xcf9;
+
 /// The power management control port of the FADT; 0 where there is none.
 static CONTROL_PORT: AtomicU16 = AtomicU16::new(0);
 /// The sleep control register of machines without one.
-static SLEEP_CONTROL: AtomicU64 = AtomicU64::new(0);
+static SLEEP_CONTROL: AtomicPtr<u8> = AtomicPtr::new(null_mut());
 /// The reset register, as a port or in memory, where there is one, and what to write there.
 static RESET_PORT: AtomicU16 = AtomicU16::new(0);
 static RESET_REGISTER: AtomicPtr<u8> = AtomicPtr::new(null_mut());
@@ -28,23 +31,24 @@ pub(super) fn learn(fadt: &[u8]) {
     CONTROL_PORT.store(field(64, 4) as u16, Ordering::Relaxed);
     // A generic address structure: kind 0 is memory; the address follows after four bytes.
     if field(244, 1) == 0 {
-        let register = memory::physical_range(field(248, 8), 1);
-        SLEEP_CONTROL.store(register.map_or(0, |register| register.start), Ordering::Relaxed);
+        SLEEP_CONTROL.store(mapped(field(248, 8)), Ordering::Relaxed);
     }
     const RESET_IS_SUPPORTED: u64 = 1 << 10;
     if field(112, 4) & RESET_IS_SUPPORTED != 0 {
         RESET_VALUE.store(field(128, 1) as u8, Ordering::Relaxed);
         match (field(116, 1), field(120, 8)) {
             (_, 0) => {}
-            // Mapped now: a machine that has crashed may have no memory for page tables.
-            (0, address) => {
-                let range = memory::physical_range(address, 1);
-                RESET_REGISTER.store(range.map_or(null_mut(), memory::map_device), Ordering::Relaxed);
-            }
+            (0, address) => RESET_REGISTER.store(mapped(address), Ordering::Relaxed),
             (1, port) => RESET_PORT.store(port as u16, Ordering::Relaxed),
             _ => {}
         }
     }
+}
+
+/// A register, mapped now: a machine that ends may have no memory for page tables. Null where there is none.
+fn mapped(address: u64) -> *mut u8 {
+    let range = memory::physical_range(address, 1).filter(|range| range.start != 0);
+    range.map_or(null_mut(), memory::map_device)
 }
 
 /// The machine has stopped in good order.
@@ -53,17 +57,32 @@ pub(crate) fn stopped(code: u8) {
 }
 
 pub(crate) fn exit(code: u8) -> ! {
+    tell(code);
+    // SAFETY: the machine ends here. With `-no-reboot` a reset ends the hypervisor, too.
+    unsafe { i8042::reset_cpu() };
+    interrupts::stop()
+}
+
+/// The same for a machine that must not start again.
+pub(super) fn exit_without_reset(code: u8) -> ! {
+    tell(code);
+    // SAFETY: the machine ends here.
+    unsafe { power_off() };
+    interrupts::stop()
+}
+
+/// Ends the machine where the hypervisor takes its exit code, or where it can be powered off with success.
+fn tell(code: u8) {
+    // A slow console is no task that hangs.
+    interrupts::block();
     log_ring::flush();
-    // SAFETY: none of these ports and registers touches memory; the machine ends at the first that exists.
+    // SAFETY: neither port nor register touches memory; the machine ends here.
     unsafe {
         port::write(DEBUG_EXIT, u32::from(code));
         if code == 0 {
             power_off();
         }
-        // A reset by the keyboard controller: with `-no-reboot` it ends the hypervisor, too.
-        port::write(0x64, 0xfe_u8);
     }
-    interrupts::stop()
 }
 
 /// # Safety
@@ -79,15 +98,15 @@ unsafe fn power_off() {
         unsafe { port::write(control, SLEEP_ENABLE) };
     }
     let sleep = SLEEP_CONTROL.load(Ordering::Relaxed);
-    if sleep != 0 {
-        let register = memory::map_device(sleep..sleep + 1);
-        // SAFETY: the register the FADT names, just mapped.
-        unsafe { register.write_volatile(SLEEP_CONTROL_OFF) };
+    if !sleep.is_null() {
+        // SAFETY: the register the FADT names, which `learn` mapped.
+        unsafe { sleep.write_volatile(SLEEP_CONTROL_OFF) };
     }
 }
 
 /// Resets the machine, by the ways that machines have: the next one is tried where one is not there.
 pub(super) fn reboot() -> ! {
+    interrupts::block();
     log_ring::flush();
     let value = RESET_VALUE.load(Ordering::Relaxed);
     let (port, register) = (RESET_PORT.load(Ordering::Relaxed), RESET_REGISTER.load(Ordering::Relaxed));
@@ -99,21 +118,12 @@ pub(super) fn reboot() -> ! {
         // SAFETY: the register the FADT names, which `learn` mapped.
         unsafe { register.write_volatile(value) };
     }
-    // SAFETY: the keyboard controller and the reset control port of PC chipsets; the machine ends here.
-    unsafe {
-        port::write(0x64, 0xfe_u8);
-        port::write(0xcf9, 0x06_u8);
-    }
+    // SAFETY: the machine ends here.
+    unsafe { i8042::reset_cpu() };
+    // SAFETY: as above.
+    unsafe { port::write(RESET_CONTROL, 0x06_u8) };
     // SAFETY: without an interrupt table the first exception resets the CPU.
     unsafe {
         asm!("lidt [{table}]", "int3", "ud2", table = in(reg) &[0_u64; 2], options(noreturn));
-    }
-}
-
-/// Stays as it is, for a debugger.
-pub(super) fn halt() -> ! {
-    loop {
-        // SAFETY: nothing goes on, and no interrupt changes anything.
-        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     acpi::{Facts, PowerEvents},
     apic,
+    clock::now_micros,
     interrupts::Irq,
     memory, port,
     serial::console_line,
@@ -16,7 +17,7 @@ const BUTTON: u16 = 1 << 8;
 /// Bit of the control register: ACPI is on, and events raise its interrupt.
 const SCI_ENABLED: u16 = 1;
 /// The firmware answers within microseconds, or never.
-const PATIENCE_READS: usize = 100_000;
+const PATIENCE_MICROS: u64 = 100_000;
 
 /// Listens to the button of this machine, if it has one. Without a free vector it goes without: devices come first.
 pub(super) fn init(facts: &Facts) {
@@ -67,7 +68,8 @@ fn turn_on(events: &PowerEvents) -> bool {
     if !is_on() && events.command_port != 0 {
         // SAFETY: the command the FADT gives for this; the firmware's handler touches its own memory only.
         unsafe { port::write(events.command_port, events.command_enable) };
-        return (0..PATIENCE_READS).any(|_| is_on());
+        let end = now_micros() + PATIENCE_MICROS;
+        while !is_on() && now_micros() < end {}
     }
     is_on()
 }

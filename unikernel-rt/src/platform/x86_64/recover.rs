@@ -1,7 +1,7 @@
 //! Going on after a panic in a supervised task: the registers at its poll are kept, and the panic handler returns to
 //! them. Nothing is unwound; what the task held stays where it is.
 
-use super::fiber;
+use super::{fiber, interrupts};
 use core::{
     arch::naked_asm,
     cell::UnsafeCell,
@@ -33,6 +33,7 @@ pub(crate) fn catch_panic(mut f: &mut dyn FnMut()) -> bool {
     RUNNING.store(false, Ordering::Relaxed);
     if panicked != 0 {
         fiber::abandon();
+        interrupts::unblock();
     }
     panicked == 0
 }

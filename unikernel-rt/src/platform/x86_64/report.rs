@@ -2,13 +2,17 @@
 //!
 //! Written as plain text, so that it can be read without the ELF; the runner adds function names and lines to the
 //! addresses. No memory contents are printed. Addresses are those of the ELF file, which tell nothing about this boot; only
-//! a fault, which ends the boot, shows its registers.
+//! a fault, or a hang that ends the machine, shows its registers.
 
 mod backtrace;
 mod out;
 mod steps;
 
-use super::{crash, fiber, interrupts::FaultFrame, log_ring, memory, power, recover, with_log};
+use super::{
+    crash, fiber,
+    interrupts::{self, FaultFrame},
+    log_ring, memory, power, recover, serial, with_log,
+};
 use crate::crash::Kind;
 use backtrace::Origin;
 use core::{
@@ -39,7 +43,7 @@ impl Report {
 
 struct Slot(UnsafeCell<Option<Report>>);
 
-// SAFETY: one core, and no interrupts while a report is written.
+// SAFETY: one core, and no interrupts while a report is written: `panic` and `hang` come first of all to that.
 unsafe impl Sync for Slot {}
 
 /// The last line, which readers of a console wait for.
@@ -62,6 +66,7 @@ fn set_report(report: Option<Report>) {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    interrupts::block();
     let kind = if is_out_of_memory(info) { Kind::OutOfMemory } else { Kind::Panic };
     begin(kind, format_args!("{kind}{}", Place(info)), || {
         let frame: u64;
@@ -208,7 +213,9 @@ fn begin(kind: Kind, what: fmt::Arguments<'_>, origin: impl FnOnce() -> Origin) 
         return begin_with(Report::new(kind, origin(), is_survived));
     };
     report.failures += 1;
-    report.is_survived = false;
+    if core::mem::replace(&mut report.is_survived, false) {
+        crash::begin(true);
+    }
     set_report(Some(report));
     if report.failures > FAILURES_MAX {
         power::exit(crash::exit_code(report.kind));
@@ -221,8 +228,10 @@ fn begin_with(report: Report) {
     set_report(Some(report));
     crash::begin(!report.is_survived);
     // A hang may be found in the middle of logging.
-    if !log_ring::is_busy() {
-        log_ring::flush();
+    match log_ring::is_busy() {
+        false => log_ring::flush(),
+        // What follows must not be taken for the rest of a frame.
+        true => serial::write(b"\xc1\r\n"),
     }
 }
 

@@ -18,6 +18,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 const REPORT_AFTER_MILLIS: u64 = 1000;
 /// Shorter ones would report what is in order.
 const REPORT_AFTER_MILLIS_MIN: u64 = 10;
+/// Longer ones are no watch any more, and the timer counts no further than some minutes.
+const REPORT_AFTER_MILLIS_MAX: u64 = 60_000;
 /// Looks in the time after which a task is reported.
 const LOOKS: u64 = 2;
 /// How often a task runs for that time before the machine ends.
@@ -41,11 +43,12 @@ pub(super) fn init() -> Result {
         None => REPORT_AFTER_MILLIS,
         Some("off") => 0,
         Some(text) => {
-            let millis = text.parse().ok().filter(|millis| *millis >= REPORT_AFTER_MILLIS_MIN);
+            let millis =
+                text.parse().ok().filter(|millis| (REPORT_AFTER_MILLIS_MIN..=REPORT_AFTER_MILLIS_MAX).contains(millis));
             millis.ok_or_else(|| {
                 Error::msg(format!(
-                    "boot argument `watchdog={text}`: write the milliseconds that a task may run for without waiting, at \
-                     least {REPORT_AFTER_MILLIS_MIN}, or `off`"
+                    "boot argument `watchdog={text}`: write the milliseconds that a task may run for without waiting, from \
+                     {REPORT_AFTER_MILLIS_MIN} to {REPORT_AFTER_MILLIS_MAX}, or `off`"
                 ))
             })?
         }

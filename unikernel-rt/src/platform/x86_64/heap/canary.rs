@@ -32,7 +32,7 @@ impl Canary {
         unsafe { end.cast::<u64>().read_unaligned() == self.word(end) }
     }
 
-    /// Another one at every place, so that a word that was read somewhere cannot be written elsewhere.
+    /// Another one at every place: a word that was copied from somewhere does not fit elsewhere.
     #[inline(always)]
     fn word(&self, end: *mut u8) -> u64 {
         self.key ^ end.addr() as u64

@@ -62,10 +62,13 @@ pub(in super::super) unsafe fn plan(info: &StartInfo, random: [u64; 4]) -> Resul
     let mut next = region.start + BELOW_STACKS_LEN;
     let mut tables = Tables::new(0, || {
         let table = next;
+        if table + PAGE > region.end {
+            return None;
+        }
         next += PAGE;
         // SAFETY: RAM behind the image, which the boot code maps and nobody uses; `plan` is called once.
         unsafe { (table as *mut u8).write_bytes(0, PAGE as usize) };
-        (next <= region.end).then_some(table)
+        Some(table)
     });
     map_image(&mut tables, &drawn);
     map_stacks(&mut tables, &drawn, region.start);
@@ -109,7 +112,7 @@ fn map_stacks<A: FnMut() -> Option<u64>>(tables: &mut Tables<A>, drawn: &Drawn, 
     }
 }
 
-/// The direct map: all RAM but the image and the boot modules' neighbours, which are read-only.
+/// The direct map: all RAM but the image. The pages of boot modules are read-only.
 fn map_ram<A: FnMut() -> Option<u64>>(tables: &mut Tables<A>, drawn: &Drawn, info: &StartInfo) {
     for module in ram::module_pages(info) {
         tables.map(drawn.direct_map + module.start, module, flags(Flags::NO_EXECUTE));

@@ -15,7 +15,7 @@ const BOOT_HEAP_PER_MODULE: u64 = 4 * PAGE;
 const HEAP_MIN: u64 = 224 * 1024;
 
 /// What outlives a reset: the report of a crash.
-pub(super) const KEPT_LEN: u64 = 16 * 1024;
+pub(in super::super) const KEPT_LEN: u64 = 16 * 1024;
 
 /// The machine has too little memory for the image.
 #[derive(Debug)]

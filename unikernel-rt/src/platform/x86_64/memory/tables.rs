@@ -107,7 +107,7 @@ impl<A: FnMut() -> Option<u64>> Tables<A> {
 
     /// Gives a page of 4 KiB other permissions.
     pub(super) fn protect(&mut self, page: u64, flags: Flags) {
-        let entry = self.entry(page).expect("it is a page of 4 KiB, so nothing is split");
+        let entry = self.entry(page).expect("the boot heap has room for the table of a split page");
         let address = entry.addr();
         entry.set_addr(address, Flags::PRESENT | flags);
         tlb::flush(VirtAddr::new(page));

@@ -5,7 +5,10 @@ use super::{
     Report, backtrace,
     out::{Indented, Out, bytes, line},
 };
-use crate::task::{TaskInfo, TaskState};
+use crate::{
+    crash::Kind,
+    task::{TaskInfo, TaskState},
+};
 use core::{
     fmt::{self, Write},
     sync::atomic::Ordering,
@@ -96,8 +99,10 @@ pub(super) fn memory_advice() {
     ));
 }
 
-fn sections(_: &Report) {
-    if !CORE_READY.load(Ordering::Relaxed) {
+/// Apps' and crates' own. Not where what was interrupted goes on: it may be in the middle of something.
+fn sections(report: &Report) {
+    let goes_on = report.is_survived && report.kind == Kind::Hang;
+    if goes_on || !CORE_READY.load(Ordering::Relaxed) {
         return;
     }
     with_core(|core| {

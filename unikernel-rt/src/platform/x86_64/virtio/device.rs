@@ -5,8 +5,11 @@ use alloc::string::{String, ToString};
 use bitflags::Flags;
 use virtio_drivers::transport::{DeviceStatus, Transport};
 
-/// A device that does not reset for so long is not waited for.
+/// A device that is silent for so long while the machine starts is not waited for.
 pub(super) const PATIENCE_MICROS: u64 = 5_000_000;
+/// A device that does not reset for so long is not waited for, as nothing else runs meanwhile. Hypervisors do it within the
+/// access.
+const RESET_PATIENCE_MICROS: u64 = 200_000;
 /// A configuration that changes so often while it is read is none.
 const READS_MAX: u32 = 1000;
 /// The unit in which legacy devices count memory.
@@ -64,7 +67,7 @@ pub(super) fn consistent<T>(
 /// Resets the device. False when it does not do that in time: then it may touch its queues and their buffers for ever.
 pub(super) fn reset(transport: &mut impl Transport) -> bool {
     transport.set_status(DeviceStatus::empty());
-    let deadline = deadline(PATIENCE_MICROS);
+    let deadline = deadline(RESET_PATIENCE_MICROS);
     while !transport.get_status().is_empty() {
         if now_micros() > deadline {
             return false;

@@ -1,5 +1,5 @@
-//! virtio devices: found on the PCI bus, on the command line, or in the ACPI tables; reached through the transports of
-//! `virtio-drivers`, driven by asynchronous drivers of our own.
+//! virtio devices: found on the PCI bus, on the command line, or in the ACPI tables; reached through the MMIO transport of
+//! `virtio-drivers` or a PCI transport of our own, driven by asynchronous drivers of our own.
 
 mod block;
 mod device;

@@ -68,7 +68,7 @@ impl Registers {
 
     fn write<T: Copy>(self, offset: usize, value: T) {
         assert!(offset + size_of::<T>() <= self.len && offset.is_multiple_of(align_of::<T>()));
-        // SAFETY: as above; queue addresses, which do let the device touch memory, come from `VirtQueue`.
+        // SAFETY: as above; queue addresses, which do let the device touch memory, come from `Rings::new`.
         unsafe { ptr::write_volatile(self.start.add(offset).cast(), value) }
     }
 }
