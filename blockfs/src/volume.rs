@@ -75,10 +75,8 @@ impl Volume {
 
     /// Has the machine wait at its stop until what was done, the work of dropped files too, is safe.
     fn synced_at_stop(self) -> Volume {
-        let system = Rc::downgrade(&self.0);
-        lifecycle::on_stop(move || async move {
-            let Some(volume) = system.upgrade().map(Volume) else { return };
-            if let Err(error) = volume.sync().await {
+        lifecycle::on_stop_of(&self.0, |system| async move {
+            if let Err(error) = Volume(system).sync().await {
                 warn!("at the stop of the machine: {}", Text(&error));
             }
         });

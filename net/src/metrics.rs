@@ -10,15 +10,12 @@ use unikernel_rt::metrics::{Page, collect_with};
 
 /// Puts the numbers of this stack on the page, as long as it lives.
 pub(crate) fn start(shared: &Rc<Shared>) {
-    let shared = Rc::downgrade(shared);
-    collect_with(move |page| {
-        let Some(shared) = shared.upgrade() else { return false };
+    collect_with(shared, |shared, page| {
         // Borrowed by whoever writes the page from inside the stack; nobody does.
         if let Ok(net) = shared.net.try_borrow() {
             ports(page, &net);
             connections(page, &net.stats());
         }
-        true
     });
 }
 

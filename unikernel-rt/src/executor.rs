@@ -70,6 +70,8 @@ pub(crate) struct ExecutorStats {
 /// Debuggers read it: plain fields.
 struct Task {
     name: TaskName,
+    /// No other task ever has it.
+    number: u64,
     /// As of the last poll that ended pending.
     waits_for: Cell<&'static str>,
     polls: Cell<u64>,
@@ -129,6 +131,7 @@ impl Executor {
         self.totals.spawned.set(self.totals.spawned.get() + 1);
         entry.insert(Rc::new(Task {
             name,
+            number: self.totals.spawned.get(),
             waits_for: Cell::new(""),
             polls: Cell::new(0),
             ticks: Cell::new(0),
@@ -166,6 +169,17 @@ impl Executor {
     #[cfg(target_os = "none")]
     pub(crate) fn current(&self) -> Option<TaskId> {
         self.current.get()
+    }
+
+    /// The [number](Task::number) of the task being polled.
+    pub(crate) fn current_number(&self) -> Option<u64> {
+        Some(self.tasks.borrow().get(self.current.get()?)?.number)
+    }
+
+    /// When the last poll began, in ticks.
+    #[inline(always)]
+    pub(crate) fn since(&self) -> u64 {
+        self.since.get()
     }
 
     /// When the poll that is under way began, or what follows it, such as a destructor, in ticks; `None` between two rounds.
@@ -224,6 +238,7 @@ impl Executor {
             self.remove(id);
             // Its destructors may rely on what the panic broke, so the future stays where it is, for ever.
             mem::forget(future);
+            platform::with_core(|core| core.life.forget_task(task.number));
             task.on_panic.as_ref().expect("supervised, or it would not be here")();
             return;
         }

@@ -43,6 +43,7 @@ pub mod metrics;
 mod modules;
 mod platform;
 pub mod protection;
+mod registry;
 pub mod sync;
 pub mod task;
 pub mod time;

@@ -8,8 +8,9 @@
 //! 3. the [hooks](on_stop) run, the last one registered first: volumes write what they hold;
 //! 4. the machine exits with code 0, or with `main`'s.
 //!
-//! All of it within `stop-timeout=SECONDS` (a boot argument, ten seconds without it): after that the machine says who was
-//! not finished and exits with code 106. Nobody listens, nothing is registered: the machine exits at once.
+//! All of it within `stop-timeout=SECONDS` (a boot argument, ten seconds without it): half of it is for work, and what is left
+//! for hooks, which run in any case. The machine says who was late, and its exit code is 106 then. Nobody listens, nothing is
+//! registered: the machine exits at once.
 
 #[cfg(any(test, target_os = "none"))]
 pub(crate) mod keyboard;
@@ -19,16 +20,18 @@ mod tests;
 use crate::{
     Result, args, platform,
     platform::{console_line, with_core},
+    registry::Registry,
     sync::Notify,
     task::wait_for,
     time::{Duration, Instant, timeout},
 };
-use alloc::{boxed::Box, rc::Rc, vec::Vec};
+use alloc::{boxed::Box, rc::Rc};
 use core::{
     cell::{Cell, RefCell},
     future::Future,
     panic::Location,
     pin::Pin,
+    str::FromStr,
     task::{Context, Poll, Waker},
 };
 use slab::Slab;
@@ -39,7 +42,14 @@ const EXIT_STOP_TIMEOUT: u8 = 106;
 /// How long a stop may take without `stop-timeout=`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Hook = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>>>;
+/// What is run at the end of a stop, and who registered it.
+struct Hook {
+    location: &'static Location<'static>,
+    /// `None` when its owner is gone.
+    begin: Box<dyn FnOnce() -> Option<Running>>,
+}
+
+type Running = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Begins the stop of the machine; returns at once. Further calls change nothing.
 pub fn request_stop() {
@@ -54,14 +64,14 @@ pub fn request_stop() {
 
 /// Whether a stop was asked for.
 pub fn is_stopping() -> bool {
-    with_core(|core| core.life.is_stopping.get())
+    with_core(|core| core.life.is_stopping())
 }
 
-/// How long the machine still waits for those that finish; the whole of `stop-timeout` before a stop is asked for.
+/// How long the machine still waits for work that is not finished: half of `stop-timeout` until a stop is asked for, zero when
+/// it waits no more.
 pub fn time_left() -> Duration {
     let life = this();
-    let passed = life.stopped_at.get().map_or(Duration::ZERO, |at| Instant::now() - at);
-    life.limit.get().saturating_sub(passed)
+    life.work_limit().saturating_sub(life.passed())
 }
 
 /// Resolves when a stop is asked for, with a guard: the machine goes on until it is dropped.
@@ -83,7 +93,8 @@ pub fn stopping() -> Stopping {
 }
 
 /// Keeps the machine from ending in good order until the guard is dropped: for work that is to be finished. The place
-/// of the call is named when it takes too long.
+/// of the call is named when it takes too long. When the [supervised](crate::spawn_supervised) task that called this panics,
+/// the machine does not wait for it, whoever has the guard then.
 #[must_use = "the machine waits only while the guard is held"]
 #[track_caller]
 pub fn busy() -> Busy {
@@ -91,10 +102,25 @@ pub fn busy() -> Busy {
 }
 
 /// Has `hook` run at the end of every stop, after all work is finished: to write what is only in memory. A machine that
-/// ends otherwise ([`exit`](crate::exit()), a panic, a power cut) does not run it.
+/// ends otherwise ([`exit`](crate::exit()), a panic, a power cut) does not run it. The place of the call is named when it takes
+/// too long; those that were registered before it do not run then.
+#[track_caller]
 pub fn on_stop<F: Future<Output = ()> + 'static>(hook: impl FnOnce() -> F + 'static) {
-    let hook: Hook = Box::new(move || Box::pin(hook()));
+    let begin = Box::new(move || Some(Box::pin(hook()) as Running));
+    let hook = Hook { location: Location::caller(), begin };
     with_core(|core| core.life.hooks.borrow_mut().push(hook));
+}
+
+/// [`on_stop`] for as long as `owner` lives: a hook whose owner is gone does not run, and takes no memory for long.
+#[track_caller]
+pub fn on_stop_of<T: ?Sized + 'static, F: Future<Output = ()> + 'static>(
+    owner: &Rc<T>,
+    hook: impl FnOnce(Rc<T>) -> F + 'static,
+) {
+    let weak = Rc::downgrade(owner);
+    let begin = Box::new(move || Some(Box::pin(hook(weak.upgrade()?)) as Running));
+    let hook = Hook { location: Location::caller(), begin };
+    with_core(|core| core.life.hooks.borrow_mut().push_for(owner, hook));
 }
 
 /// The future of [`stopping`].
@@ -112,11 +138,11 @@ impl Future for Stopping {
         let location = self.location;
         let busy = self.busy.get_or_insert_with(|| Busy::new(location));
         let life = &busy.life;
-        if life.is_stopping.get() {
+        if life.is_stopping() {
             return Poll::Ready(self.busy.take().expect("just made"));
         }
-        life.main_listens.set(life.main_listens.get() || life.in_main.get());
-        life.work.borrow_mut()[busy.slot].waker = Some(cx.waker().clone());
+        let listener = Listener { waker: cx.waker().clone(), is_main: life.in_main.get() };
+        life.with_work(busy, |work| work.listener = Some(listener));
         wait_for("a stop");
         Poll::Pending
     }
@@ -126,31 +152,43 @@ impl Future for Stopping {
 pub struct Busy {
     life: Rc<Lifecycle>,
     slot: usize,
+    /// Of the work in the slot.
+    number: u64,
 }
 
 impl Busy {
     fn new(location: &'static Location<'static>) -> Busy {
         let life = this();
-        let slot = life.work.borrow_mut().insert(Work { location, waker: None });
-        Busy { life, slot }
+        let number = life.numbers.get();
+        life.numbers.set(number + 1);
+        let task = with_core(|core| core.executor.current_number());
+        let slot = life.work.borrow_mut().insert(Work { location, number, task, listener: None });
+        Busy { life, slot, number }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.life.work.borrow_mut().remove(self.slot);
-        self.life.progress.notify_one();
+        let mut work = self.life.work.borrow_mut();
+        // Other work may have the slot, if the task of this one has panicked.
+        if work.get(self.slot).is_some_and(|work| work.number == self.number) {
+            work.remove(self.slot);
+            self.life.progress.notify_one();
+        }
     }
 }
 
 /// The state of a stop, one per machine.
 pub(crate) struct Lifecycle {
-    is_stopping: Cell<bool>,
     work: RefCell<Slab<Work>>,
-    hooks: RefCell<Vec<Hook>>,
+    numbers: Cell<u64>,
+    hooks: RefCell<Registry<Hook>>,
+    /// The hook that runs.
+    hook: Cell<Option<&'static Location<'static>>>,
     /// `main` is being polled.
     in_main: Cell<bool>,
-    main_listens: Cell<bool>,
+    /// `main` was listening when the stop was asked for.
+    main_listened: Cell<bool>,
     /// The exit code by what `main` returned.
     main_code: Cell<Option<u8>>,
     limit: Cell<Duration>,
@@ -162,17 +200,28 @@ pub(crate) struct Lifecycle {
 /// Somebody who finishes, or who waits for the stop.
 struct Work {
     location: &'static Location<'static>,
-    waker: Option<Waker>,
+    number: u64,
+    /// The number of the task that began it.
+    task: Option<u64>,
+    listener: Option<Listener>,
+}
+
+/// Who waits for the stop.
+struct Listener {
+    waker: Waker,
+    /// It is `main` itself.
+    is_main: bool,
 }
 
 impl Lifecycle {
     pub(crate) fn new() -> Lifecycle {
         Lifecycle {
-            is_stopping: Cell::new(false),
             work: RefCell::default(),
+            numbers: Cell::new(0),
             hooks: RefCell::default(),
+            hook: Cell::new(None),
             in_main: Cell::new(false),
-            main_listens: Cell::new(false),
+            main_listened: Cell::new(false),
             main_code: Cell::new(None),
             limit: Cell::new(STOP_TIMEOUT),
             stopped_at: Cell::new(None),
@@ -180,39 +229,84 @@ impl Lifecycle {
         }
     }
 
+    fn is_stopping(&self) -> bool {
+        self.stopped_at.get().is_some()
+    }
+
+    /// How long the stop has taken.
+    fn passed(&self) -> Duration {
+        self.stopped_at.get().map_or(Duration::ZERO, |at| Instant::now() - at)
+    }
+
+    /// What of the limit is for work. Hooks save data, so they have their time whatever the work does.
+    fn work_limit(&self) -> Duration {
+        self.limit.get() / 2
+    }
+
+    fn with_work(&self, busy: &Busy, f: impl FnOnce(&mut Work)) {
+        self.work.borrow_mut().get_mut(busy.slot).filter(|work| work.number == busy.number).map(f);
+    }
+
     /// True when this is the first call.
     fn stop(&self) -> bool {
-        let first = !self.is_stopping.replace(true);
-        if first {
-            self.stopped_at.set(Some(Instant::now()));
+        if self.is_stopping() {
+            return false;
         }
-        for (_, work) in self.work.borrow_mut().iter_mut() {
-            work.waker.take().into_iter().for_each(Waker::wake);
+        self.stopped_at.set(Some(Instant::now()));
+        let mut work = self.work.borrow_mut();
+        for listener in work.iter_mut().filter_map(|(_, work)| work.listener.take()) {
+            self.main_listened.set(self.main_listened.get() || listener.is_main);
+            listener.waker.wake();
         }
-        first
+        true
+    }
+
+    /// The task has panicked: what it held will never be dropped.
+    pub(crate) fn forget_task(&self, task: u64) {
+        self.work.borrow_mut().retain(|_, work| work.task != Some(task));
+        self.progress.notify_one();
+    }
+
+    fn waits_for_main(&self) -> bool {
+        self.main_listened.get() && self.main_code.get().is_none()
     }
 
     fn is_finished(&self) -> bool {
-        self.work.borrow().is_empty() && (self.main_code.get().is_some() || !self.main_listens.get())
+        self.work.borrow().is_empty() && !self.waits_for_main()
     }
 
     /// Waits until all have finished, then runs the hooks; the exit code.
     async fn wind_down(&self) -> u8 {
-        let all = async {
-            while !self.is_finished() {
-                self.progress.notified().await;
-            }
-            while let Some(hook) = self.take_hook() {
-                hook().await;
-            }
-        };
-        match timeout(self.limit.get(), all).await {
-            Ok(()) => self.main_code.get().unwrap_or(0),
-            Err(_) => {
-                self.complain();
-                EXIT_STOP_TIMEOUT
+        let work = timeout(self.work_limit(), self.work()).await;
+        if work.is_err() {
+            self.complain();
+            self.name_work();
+        }
+        let hooks = timeout(self.limit.get().saturating_sub(self.passed()), self.run_hooks()).await;
+        if hooks.is_err() {
+            self.complain();
+            self.name_hooks();
+        }
+        match (work, hooks) {
+            (Ok(()), Ok(())) => self.main_code.get().unwrap_or(0),
+            _ => EXIT_STOP_TIMEOUT,
+        }
+    }
+
+    async fn work(&self) {
+        while !self.is_finished() {
+            self.progress.notified().await;
+        }
+    }
+
+    async fn run_hooks(&self) {
+        while let Some(hook) = self.take_hook() {
+            self.hook.set(Some(hook.location));
+            if let Some(running) = (hook.begin)() {
+                running.await;
             }
         }
+        self.hook.set(None);
     }
 
     /// Not borrowed while the hook runs: it may register another.
@@ -220,17 +314,30 @@ impl Lifecycle {
         self.hooks.borrow_mut().pop()
     }
 
-    /// Says who was not finished.
     fn complain(&self) {
-        let limit = self.limit.get().as_secs_f64();
+        let passed = self.passed().as_secs_f64();
         console_line(format_args!(
-            "unikernel: not stopped in order after {limit} s; stop-timeout=SECONDS gives it more"
+            "unikernel: not stopped in order after {passed:.1} s; stop-timeout=SECONDS gives it more"
         ));
+    }
+
+    /// Says who was not finished.
+    fn name_work(&self) {
         for (_, work) in self.work.borrow().iter() {
             console_line(format_args!("unikernel:   not finished: {}", work.location));
         }
-        if self.main_listens.get() && self.main_code.get().is_none() {
+        if self.waits_for_main() {
             console_line(format_args!("unikernel:   not finished: main has not returned"));
+        }
+    }
+
+    /// Says which hook was not finished, and which did not run.
+    fn name_hooks(&self) {
+        if let Some(location) = self.hook.get() {
+            console_line(format_args!("unikernel:   not finished: the hook of {location}"));
+        }
+        for hook in self.hooks.borrow().iter() {
+            console_line(format_args!("unikernel:   did not run: the hook of {}", hook.location));
         }
     }
 }
@@ -239,13 +346,24 @@ fn this() -> Rc<Lifecycle> {
     with_core(|core| core.life.clone())
 }
 
+/// The value of `stop-timeout=`.
+struct Seconds(u32);
+
+impl FromStr for Seconds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Seconds, &'static str> {
+        text.parse().map(Seconds).map_err(|_| "expected a whole number of seconds, such as `stop-timeout=30`")
+    }
+}
+
 /// Takes the boot argument.
 ///
 /// # Errors
 ///
 /// It is no number of seconds.
 pub(crate) fn configure() -> Result {
-    if let Some(seconds) = args::take::<u32>("stop-timeout")? {
+    if let Some(Seconds(seconds)) = args::take("stop-timeout")? {
         with_core(|core| core.life.limit.set(Duration::from_secs(seconds.into())));
     }
     Ok(())

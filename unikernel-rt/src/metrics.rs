@@ -48,8 +48,11 @@ pub trait Metric: Sync {
 
 static LISTED: SpinMutex<Vec<&'static dyn Metric>> = SpinMutex::new(Vec::new());
 
-/// Puts `metric` on the page before its first use, with its value of zero.
+/// Puts `metric` on the page before its first use, with its value of zero. Nothing happens when it is there.
 pub fn list(metric: &'static dyn Metric) {
+    if metric.listed().load(Ordering::Relaxed) {
+        return;
+    }
     let mut list = LISTED.lock();
     // Without memory for the entry it is tried again at the next use.
     if !metric.listed().load(Ordering::Relaxed) && list.try_reserve(1).is_ok() {
@@ -58,12 +61,18 @@ pub fn list(metric: &'static dyn Metric) {
     }
 }
 
-/// A function that adds what somebody counts; false when that one is gone.
-pub(crate) type Collector = Rc<dyn Fn(&mut Page) -> bool>;
+/// A function that adds what somebody counts, while that one is there.
+pub(crate) type Collector = Rc<dyn Fn(&mut Page)>;
 
-/// Has `collect` add to every page of this core from now on, until it returns false.
-pub fn collect_with(collect: impl Fn(&mut Page) -> bool + 'static) {
-    with_core(|core| core.collectors.borrow_mut().push(Rc::new(collect)));
+/// Has `collect` add what `owner` counts to every page of this core from now on, for as long as `owner` lives.
+pub fn collect_with<T: ?Sized + 'static>(owner: &Rc<T>, collect: impl Fn(&T, &mut Page) + 'static) {
+    let weak = Rc::downgrade(owner);
+    let collect = move |page: &mut Page| {
+        if let Some(owner) = weak.upgrade() {
+            collect(&owner, page);
+        }
+    };
+    with_core(|core| core.collectors.borrow_mut().push_for(owner, Rc::new(collect)));
 }
 
 /// All metrics now, in Prometheus' text format ([`CONTENT_TYPE`]).
@@ -75,10 +84,7 @@ pub fn text() -> String {
         metric.write(&mut page);
     }
     // Not borrowed meanwhile: a collector may make others.
-    let collectors = with_core(|core| core.collectors.borrow().clone());
-    let gone: Vec<_> = collectors.into_iter().filter(|collect| !collect(&mut page)).collect();
-    with_core(|core| {
-        core.collectors.borrow_mut().retain(|collect| !gone.iter().any(|gone| Rc::ptr_eq(gone, collect)));
-    });
+    let collectors: Vec<Collector> = with_core(|core| core.collectors.borrow().iter().cloned().collect());
+    collectors.iter().for_each(|collect| collect(&mut page));
     page.into_text()
 }

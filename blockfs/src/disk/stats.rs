@@ -75,10 +75,5 @@ impl Stats {
 
 /// Puts the numbers of a device on the page, as long as it lives.
 pub(super) fn start(device: &Rc<Lines>) {
-    let device = Rc::downgrade(device);
-    collect_with(move |page| {
-        let Some(device) = device.upgrade() else { return false };
-        device.stats.write(page);
-        true
-    });
+    collect_with(device, |device, page| device.stats.write(page));
 }

@@ -21,6 +21,7 @@ use crate::{
     lifecycle::Lifecycle,
     log::{level::Rule, settings::Settings as LogSettings},
     metrics::Collector,
+    registry::Registry,
     time::{Instant, TimerQueue, WallClock},
 };
 use alloc::{rc::Rc, vec::Vec};
@@ -38,7 +39,7 @@ pub(crate) struct Core {
     /// What crash reports say besides.
     pub(crate) sections: RefCell<Vec<Section>>,
     pub(crate) log_rules: RefCell<Vec<Rule>>,
-    pub(crate) collectors: RefCell<Vec<Collector>>,
+    pub(crate) collectors: RefCell<Registry<Collector>>,
     pub(crate) life: Rc<Lifecycle>,
     pub(crate) log: LogSettings,
 }
