@@ -2,7 +2,8 @@
 //!
 //! Configuration comes from here and not from build options: one image, two addresses. Whoever understands
 //! an argument takes it; what nobody took when `main` has its arguments is an error that names it, so a
-//! typing error never passes as a default.
+//! typing error never passes as a default. Of an argument that is there twice the last counts: whoever starts the machine
+//! may append to a line that it was given.
 
 use crate::{Acquire, Error, Machine, Result, platform::with_core};
 use alloc::{
@@ -62,7 +63,7 @@ impl BootArgs {
     }
 }
 
-/// Takes the boot argument `key=value`; `None` when it is absent.
+/// Takes the boot argument `key=value`; `None` when it is absent. The last one counts when it is there twice.
 ///
 /// # Errors
 ///

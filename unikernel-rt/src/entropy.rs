@@ -47,11 +47,17 @@ impl Generator {
     /// Seeds it anew when that is due. To be called before each draw.
     #[inline]
     fn refresh(&mut self, now: Instant, vm: [u64; 2]) {
-        if self.vm != vm {
-            self.begin_generation(vm);
-        }
+        self.follow(vm);
         if self.drawn_bytes > RESEED_AFTER_BYTES || now >= self.reseed_at {
             self.stir(now, platform::seed());
+        }
+    }
+
+    /// Notices that the machine lives another life.
+    #[inline]
+    fn follow(&mut self, vm: [u64; 2]) {
+        if self.vm != vm {
+            self.begin_generation(vm);
         }
     }
 
@@ -131,11 +137,12 @@ pub fn fill(bytes: &mut [u8]) {
 ///
 /// Who keeps a secret that no two machines may share draws it anew when this number has changed: keys of tickets, of
 /// sequence numbers. The hypervisor must have a VM generation id (QEMU: `-device vmgenid`; [Microsoft's
-/// specification](https://go.microsoft.com/fwlink/?LinkId=260709)), or this stays 0. A handful of instructions.
+/// specification](https://go.microsoft.com/fwlink/?LinkId=260709)), or this stays 0. A handful of instructions: it compares the
+/// id, and reads no clock.
 pub fn generation() -> u64 {
     with_core(|core| {
         let mut generator = core.entropy.borrow_mut();
-        generator.refresh(Instant::now(), platform::vm_generation());
+        generator.follow(platform::vm_generation());
         generator.generation
     })
 }

@@ -64,8 +64,14 @@ impl Entry<'_> {
 
     /// `   0.012345 info  app::module: message`.
     fn write_text(&self, out: &mut impl Write) -> fmt::Result {
-        let micros = self.at.as_micros();
-        write!(out, "{:>4}.{:06} {:<5} ", micros / 1_000_000, micros % 1_000_000, name(self.level))?;
+        out.write_str(Uptime::new(self.at).padded())?;
+        out.write_str(match self.level {
+            Level::Error => " error ",
+            Level::Warn => " warn  ",
+            Level::Info => " info  ",
+            Level::Debug => " debug ",
+            Level::Trace => " trace ",
+        })?;
         write_target(self.target, out)?;
         out.write_str(": ")?;
         Plain(out).write_fmt(self.text)
@@ -77,9 +83,11 @@ impl Entry<'_> {
         if let Some(time) = unix_time_at(self.at) {
             write!(out, "\"time\":\"{}\",", Rfc3339(time))?;
         }
-        let micros = self.at.as_micros();
-        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        write!(out, "\"uptime\":{seconds}.{micros:06},\"level\":\"{}\",\"target\":\"", name(self.level))?;
+        out.write_str("\"uptime\":")?;
+        out.write_str(Uptime::new(self.at).bare())?;
+        out.write_str(",\"level\":\"")?;
+        out.write_str(self.level.name())?;
+        out.write_str("\",\"target\":\"")?;
         write_target(self.target, &mut Json(out))?;
         for (key, value) in [("app", Some(origin.app)), ("hostname", origin.hostname)] {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -93,22 +101,56 @@ impl Entry<'_> {
     }
 }
 
+/// A moment as seconds with six places, by hand: what the formatting machinery does for it costs more than the rest of a line.
+struct Uptime {
+    /// Digits at the end.
+    text: [u8; Uptime::LEN],
+    start: usize,
+}
+
+impl Uptime {
+    /// The longest: 2^64 microseconds.
+    const LEN: usize = "18446744073709.551615".len();
+    const PLACES: usize = 6;
+    /// Of the seconds, in columns.
+    const WIDTH: usize = 4;
+
+    fn new(at: Instant) -> Uptime {
+        let (mut text, mut rest, mut start) = ([b' '; Uptime::LEN], at.as_micros(), Uptime::LEN);
+        let point = Uptime::LEN - Uptime::PLACES - 1;
+        while start >= point || rest > 0 {
+            start -= 1;
+            if start == point {
+                text[start] = b'.';
+                continue;
+            }
+            // Below 10.
+            text[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        Uptime { text, start }
+    }
+
+    fn bare(&self) -> &str {
+        self.digits(self.start)
+    }
+
+    /// With spaces before it, so that the points of lines are one below the other for some hours.
+    fn padded(&self) -> &str {
+        self.digits(self.start.min(Uptime::LEN - Uptime::PLACES - 1 - Uptime::WIDTH))
+    }
+
+    fn digits(&self, start: usize) -> &str {
+        core::str::from_utf8(&self.text[start..]).unwrap_or_default()
+    }
+}
+
 /// Without spaces, which end it.
 fn write_target(target: &str, out: &mut impl Write) -> fmt::Result {
     if target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return out.write_str(target);
     }
     target.chars().try_for_each(|c| out.write_char(if c.is_whitespace() || c.is_control() { '_' } else { c }))
-}
-
-pub(super) fn name(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    }
 }
 
 /// Writes `text` in pieces; `replace` writes each character that is `odd` in another way. All of these are ASCII, or in

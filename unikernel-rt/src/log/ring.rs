@@ -7,6 +7,8 @@
 //! Positions count all bytes ever written; the byte at a position is `bytes[position % LEN]`. A line is four bytes (its
 //! length, low byte first; its kind; its level) and then what the console gets.
 
+use core::{fmt, str::FromStr};
+
 /// `uk-log-1`, low byte first.
 const MAGIC: u64 = u64::from_le_bytes(*b"uk-log-1");
 
@@ -34,6 +36,48 @@ pub enum Level {
     Info,
     Debug,
     Trace,
+}
+
+impl Level {
+    /// Every level, the one that matters most first.
+    pub const ALL: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+
+    /// Its name, as it stands in log lines: `error`, `warn`, `info`, `debug` or `trace`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A text is no name of a [`Level`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseLevelError(());
+
+impl fmt::Display for ParseLevelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a level is `error`, `warn`, `info`, `debug` or `trace`")
+    }
+}
+
+impl core::error::Error for ParseLevelError {}
+
+impl FromStr for Level {
+    type Err = ParseLevelError;
+
+    fn from_str(name: &str) -> Result<Level, ParseLevelError> {
+        Level::ALL.into_iter().find(|level| level.name() == name).ok_or(ParseLevelError(()))
+    }
 }
 
 /// The fields before `bytes` are what a debugger reads: see `cargo-unikernel`'s book page on crashes.
@@ -178,10 +222,19 @@ impl<const LEN: usize> Ring<LEN> {
             return;
         }
         let from = self.open as usize % LEN;
+        self.open = end;
+        match self.bytes.get_mut(from..from + bytes.len()) {
+            Some(room) => room.copy_from_slice(bytes),
+            None => self.append_in_parts(from, bytes),
+        }
+    }
+
+    /// Across the end of the memory.
+    #[cold]
+    fn append_in_parts(&mut self, from: usize, bytes: &[u8]) {
         let (first, rest) = bytes.split_at(bytes.len().min(LEN - from));
         self.bytes[from..from + first.len()].copy_from_slice(first);
         self.bytes[..rest.len()].copy_from_slice(rest);
-        self.open = end;
     }
 
     #[cold]
@@ -255,6 +308,11 @@ impl<const LEN: usize> Ring<LEN> {
         new
     }
 
+    /// How many lines came in, and how many did not.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.next_line, self.refused)
+    }
+
     /// The place before the oldest line.
     pub(crate) fn oldest(&self) -> Cursor {
         Cursor { position: self.start, line: self.first_line, lost: 0, refused: 0 }
@@ -309,14 +367,29 @@ impl<const LEN: usize> Ring<LEN> {
 }
 
 fn level(byte: u8) -> Option<Level> {
-    let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
-    levels.into_iter().find(|level| *level as u8 == byte)
+    Level::ALL.into_iter().find(|level| *level as u8 == byte)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::{format, string::String, vec::Vec};
+    use alloc::{
+        format,
+        string::{String, ToString},
+        vec::Vec,
+    };
+
+    #[test]
+    fn levels_have_names() {
+        for level in Level::ALL {
+            assert_eq!((level.name().parse(), level.to_string()), (Ok(level), level.name().into()));
+            assert_eq!(super::level(level as u8), Some(level));
+        }
+        assert!(Level::ALL.is_sorted());
+        for name in ["", "off", "Info", "info "] {
+            assert!(name.parse::<Level>().is_err(), "{name:?}");
+        }
+    }
 
     fn log(ring: &mut Ring<64>, text: &str) {
         ring.open(Kind::Text, Some(Level::Info));
@@ -437,6 +510,7 @@ mod tests {
         assert_eq!((kept(&ring, cursor).len(), cursor.lost), (50, 0));
         while ring.read(&mut cursor).is_some() && ring.read(&mut late).is_some() {}
         assert_eq!((cursor.lost, late.lost, ring.newest().lost), (2, 0, 0));
+        assert_eq!(ring.counts(), (3, 2));
         // What the console never gets is not lost to readers.
         ring.give_up();
         assert_eq!((ring.read(&mut cursor).is_none(), cursor.lost, ring.take_dropped()), (true, 2, 5));

@@ -13,7 +13,7 @@
 
 pub use super::{
     record::Record,
-    ring::{Kind, Level},
+    ring::{Kind, Level, ParseLevelError},
 };
 
 use super::ring::Cursor;
