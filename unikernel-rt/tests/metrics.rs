@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc};
 use unikernel_rt::{
     metrics::{self, Buckets, Counter, CounterFamily, Gauge, Histogram},
-    time::{Duration, sleep},
+    time::{Duration, set_unix_time, sleep},
 };
 
 /// Whether the page has this line.
@@ -47,12 +47,9 @@ async fn a_family_has_a_bound() {
 async fn a_collector_adds_until_it_is_gone() {
     let (count, buckets) = (Rc::new(Cell::new(1_u64)), Buckets::new());
     buckets.observe(1);
-    let weak = Rc::downgrade(&count);
-    metrics::collect_with(move |page| {
-        let Some(count) = weak.upgrade() else { return false };
+    metrics::collect_with(&count, move |count, page| {
         page.counter("test_parts_total", "Parts.", &[("of", "a \"whole\"")], count.get());
         page.histogram_seconds("test_part_seconds", "Time.", &[], &buckets);
-        true
     });
     assert!(has("test_parts_total{of=\"a \\\"whole\\\"\"} 1"));
     count.set(2);
@@ -77,9 +74,15 @@ async fn the_runtime_counts_tasks_and_timers() {
         "unikernel_timers_fired_total 1",
         "unikernel_uptime_seconds 2.000000",
         "unikernel_start_time_seconds 1767225600.000000",
+        "unikernel_crashes 0",
+        "unikernel_log_dropped_total 0",
     ] {
         assert!(has(line), "no {line:?} in\n{}", metrics::text());
     }
+    unikernel_rt::log::info!("a line");
+    assert!(has("unikernel_log_lines_total 1"), "{}", metrics::text());
+    set_unix_time(Duration::ZERO);
+    assert!(!metrics::text().contains("unikernel_start_time"), "a machine without a date does not know its start");
     sleep(Duration::from_secs(4)).await;
     // One that has ended still counts.
     assert!(has("unikernel_task_polls_total 4") && has("unikernel_timers 0"), "{}", metrics::text());

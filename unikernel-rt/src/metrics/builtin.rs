@@ -2,10 +2,10 @@
 
 use super::Page;
 use crate::{
-    heap,
-    platform::with_core,
+    crash, heap,
+    platform::{with_core, with_log},
     task::TaskInfo,
-    time::{Instant, unix_time},
+    time::{Instant, unix_time_at},
 };
 use alloc::string::ToString;
 use core::{
@@ -26,16 +26,22 @@ pub(super) fn collect(page: &mut Page) {
     tasks(page);
     timers(page);
     memory(page);
+    crashes(page);
+    log(page);
 }
 
 fn about(page: &mut Page) {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("profile", profile)];
     page.gauge("unikernel_build_info", "The runtime of this image.", &labels, 1_u64);
-    let uptime = Duration::from_micros(Instant::now().as_micros());
+    // One moment for both clocks, or the start would be another in each page.
+    let now = Instant::now();
+    let uptime = Duration::from_micros(now.as_micros());
     page.gauge("unikernel_uptime_seconds", "Time since the machine started.", &[], uptime);
-    let start = unix_time().saturating_sub(uptime);
-    page.gauge("unikernel_start_time_seconds", "When the machine started, since 1970.", &[], start);
+    if let Some(time) = unix_time_at(now) {
+        let help = "When the machine started, since 1970; not there while the date is not known.";
+        page.gauge("unikernel_start_time_seconds", help, &[], time.saturating_sub(uptime));
+    }
     let boot = Duration::from_micros(MAIN_MICROS.load(Ordering::Relaxed));
     page.gauge("unikernel_boot_seconds", "From the machine's start until `main` began.", &[], boot);
 }
@@ -83,4 +89,19 @@ fn memory(page: &mut Page) {
             class.held,
         );
     }
+}
+
+/// Of the starts before this one: a gauge, as power-on begins anew.
+fn crashes(page: &mut Page) {
+    page.gauge("unikernel_crashes", "Crashes since power-on, each followed by a new start.", &[], crash::count());
+    if let Some(report) = crash::previous() {
+        let labels = [("kind", &*report.kind.to_string())];
+        page.gauge("unikernel_previous_crash", "The crash that this start follows.", &labels, 1_u64);
+    }
+}
+
+fn log(page: &mut Page) {
+    let (lines, dropped) = with_log(|log| log.counts());
+    page.counter("unikernel_log_lines_total", "Log lines that were written.", &[], lines);
+    page.counter("unikernel_log_dropped_total", "Log lines for which there was no room.", &[], dropped);
 }

@@ -4,7 +4,10 @@ use super::{
     Metric, Page, list,
     page::{ends_with, is_name},
 };
-use crate::platform;
+use crate::{
+    platform::{self, with_core},
+    time::Instant,
+};
 use core::{
     array,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -157,10 +160,23 @@ impl Stopwatch {
         Stopwatch(platform::ticks())
     }
 
+    /// Began with the poll of the running task that is under way: no clock is read.
+    #[inline(always)]
+    pub fn since_poll() -> Stopwatch {
+        Stopwatch(with_core(|core| core.executor.since()))
+    }
+
     /// Microseconds since then.
     #[inline(always)]
     pub fn micros(self) -> u64 {
-        platform::micros_of(platform::ticks().wrapping_sub(self.0))
+        self.read().0
+    }
+
+    /// Microseconds since then, and this moment, by one look at the clock.
+    #[inline(always)]
+    pub fn read(self) -> (u64, Instant) {
+        let now = platform::ticks();
+        (platform::micros_of(now.wrapping_sub(self.0)), Instant::from_micros(platform::micros_at(now)))
     }
 }
 

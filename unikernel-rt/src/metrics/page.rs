@@ -9,7 +9,8 @@ use core::{fmt, fmt::Write, time::Duration};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The metrics of one moment. What is added twice, with the same labels, is summed up: two network stacks are one to whoever
-/// looks from outside.
+/// looks from outside. A name that is there as another kind, a counter as a gauge, is left out. Names that Prometheus would
+/// not take are a bug, and panic in debug builds.
 #[derive(Default)]
 pub struct Page {
     families: BTreeMap<&'static str, Family>,
@@ -79,6 +80,7 @@ impl Page {
         labels: &[(&str, &str)],
         value: impl Into<Number>,
     ) {
+        debug_assert!(ends_with(name, "_total"), "the name of a counter ends with `_total`: {name}");
         self.number(name, help, Kind::Counter, labels, value.into());
     }
 
@@ -89,11 +91,13 @@ impl Page {
 
     /// Adds a histogram of microseconds. Its name ends with `_seconds`.
     pub fn histogram_seconds(&mut self, name: &'static str, help: &'static str, labels: &[(&str, &str)], of: &Buckets) {
+        debug_assert!(ends_with(name, "_seconds"), "the name of a histogram of times ends with `_seconds`: {name}");
         self.histogram(name, help, labels, of, true);
     }
 
     /// Adds a histogram of lengths. Its name ends with `_bytes`.
     pub fn histogram_bytes(&mut self, name: &'static str, help: &'static str, labels: &[(&str, &str)], of: &Buckets) {
+        debug_assert!(ends_with(name, "_bytes"), "the name of a histogram of lengths ends with `_bytes`: {name}");
         self.histogram(name, help, labels, of, false);
     }
 
@@ -129,6 +133,8 @@ impl Page {
         labels: &[(&str, &str)],
         zero: Value,
     ) -> Option<&mut Value> {
+        debug_assert!(is_name(name), "a metric's name is of letters, digits and `_`: {name}");
+        debug_assert!(labels.iter().all(|(label, _)| is_name(label)), "a label's name is no name: {labels:?}");
         let family = self.families.entry(name).or_insert_with(|| Family { help, kind, series: BTreeMap::new() });
         (family.kind == kind).then(|| family.series.entry(labels_text(labels)).or_insert(zero))
     }

@@ -78,6 +78,22 @@ fn a_histogram_counts_up_to_each_bound() {
 }
 
 #[test]
+fn names_that_prometheus_does_not_take_are_a_bug() {
+    let buckets = Buckets::new();
+    let adds: [&dyn Fn(&mut Page); 5] = [
+        &|page| page.counter("a", "A.", &[], 1_u64),
+        &|page| page.gauge("a-b", "A.", &[], 1_u64),
+        &|page| page.gauge("a", "A.", &[("b c", "")], 1_u64),
+        &|page| page.histogram_seconds("a_bytes", "A.", &[], &buckets),
+        &|page| page.histogram_bytes("a_seconds", "A.", &[], &buckets),
+    ];
+    for add in adds {
+        let add = std::panic::AssertUnwindSafe(|| add(&mut Page::default()));
+        assert!(std::panic::catch_unwind(add).is_err());
+    }
+}
+
+#[test]
 fn names() {
     for (name, expected) in
         [("a", true), ("a_1", true), ("_", true), ("1a", false), ("", false), ("a-b", false), ("ä", false)]

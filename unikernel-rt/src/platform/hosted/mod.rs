@@ -72,6 +72,10 @@ pub(crate) fn micros_of(ticks: u64) -> u64 {
     ticks
 }
 
+pub(crate) fn micros_at(ticks: u64) -> u64 {
+    ticks
+}
+
 pub(crate) fn boot_unix_time() -> Duration {
     BOOT_UNIX_TIME
 }

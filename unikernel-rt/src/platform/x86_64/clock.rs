@@ -73,7 +73,13 @@ fn sample<T: Ord>(other: impl Fn() -> T) -> (u64, T) {
 }
 
 pub(crate) fn now_micros() -> u64 {
-    micros_of(ticks().wrapping_sub(BOOT.load(Ordering::Relaxed)))
+    micros_at(ticks())
+}
+
+/// When the counter stood there, in microseconds since boot.
+#[inline]
+pub(crate) fn micros_at(ticks: u64) -> u64 {
+    micros_of(ticks.wrapping_sub(BOOT.load(Ordering::Relaxed)))
 }
 
 /// So many ticks, in microseconds.

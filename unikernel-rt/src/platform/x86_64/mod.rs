@@ -36,7 +36,7 @@ mod unprotected;
 mod virtio;
 mod watchdog;
 
-pub(crate) use clock::{boot_unix_time, micros_of, now_micros, ticks};
+pub(crate) use clock::{boot_unix_time, micros_at, micros_of, now_micros, ticks};
 pub(crate) use crash::{crash_count, main_reached, previous_crash};
 pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
