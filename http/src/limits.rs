@@ -30,7 +30,7 @@ pub struct Limits {
 
 impl Limits {
     /// How long a server that stops still answers requests that come: longer than a round trip, so that one which was on
-    /// its way arrives before the connection closes.
+    /// its way arrives before the connection closes. A quarter of the time that the machine has, if that is less.
     pub const STOP_LINGER: Duration = Duration::from_millis(500);
 }
 

@@ -17,7 +17,7 @@
 
 use crate::{IntoResponse, Response, Router, Status, get, serve, server::Shared};
 use alloc::{boxed::Box, rc::Rc, string::String, vec::Vec};
-use core::cell::Cell;
+use core::{cell::Cell, str::FromStr};
 use unikernel_net::Stack;
 use unikernel_rt::{
     Acquire, Machine, Result, args,
@@ -41,7 +41,20 @@ pub struct MetricsPort(pub Option<u16>);
 
 impl Acquire for MetricsPort {
     async fn acquire(_: &mut Machine) -> Result<MetricsPort> {
-        args::take("metrics").map(MetricsPort)
+        let port = args::take::<Port>("metrics")?;
+        Ok(MetricsPort(port.map(|port| port.0)))
+    }
+}
+
+/// The value of `metrics=`.
+struct Port(u16);
+
+impl FromStr for Port {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Port, &'static str> {
+        let port = text.parse().ok().filter(|port| *port > 0).map(Port);
+        port.ok_or("expected a port from 1 to 65535; without the argument there is none")
     }
 }
 
@@ -72,12 +85,14 @@ pub(crate) struct Stats {
 
 struct Route {
     pattern: String,
-    /// Responses by the first digit of their status.
+    /// Requests by the first digit of their answer's status.
     classes: [Cell<u64>; CLASSES.len()],
     times: Buckets,
 }
 
-const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+/// The last is that of requests without an answer: the client went away before, or the server lost its patience.
+const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "aborted"];
+const ABORTED: usize = CLASSES.len() - 1;
 
 /// A request that is being answered.
 #[derive(Clone, Copy)]
@@ -98,10 +113,10 @@ impl Stats {
 
     /// A request is answered.
     #[inline(always)]
-    pub(crate) fn answered(&self, call: Call, status: Status) {
+    pub(crate) fn answered(&self, call: Call, status: Status, micros: u64) {
         if let Some(route) = self.routes.get(call.route) {
             route.count(status);
-            route.times.observe(call.begun.micros());
+            route.times.observe(micros);
         }
     }
 
@@ -135,7 +150,7 @@ impl Stats {
                 let labels = [("route", name), ("status", *class)];
                 page.counter(
                     "unikernel_http_requests_total",
-                    "Requests answered, by route and status.",
+                    "Requests, by route and status of the answer; `aborted` when there was none.",
                     &labels,
                     count.get(),
                 );
@@ -158,36 +173,56 @@ impl Route {
 
     #[inline(always)]
     fn count(&self, status: Status) {
-        if let Some(class) = self.classes.get(usize::from(status.code() / 100).wrapping_sub(2)) {
-            class.set(class.get().wrapping_add(1));
+        self.count_class(usize::from(status.code() / 100).wrapping_sub(2));
+    }
+
+    #[inline(always)]
+    fn count_class(&self, class: usize) {
+        if let Some(count) = self.classes.get(class) {
+            count.set(count.get().wrapping_add(1));
         }
     }
 }
 
 /// Puts the numbers of a server on the page, as long as it lives.
 pub(crate) fn start(server: &Rc<Shared>) {
-    let server = Rc::downgrade(server);
-    collect_with(move |page| {
-        let Some(server) = server.upgrade() else { return false };
-        server.stats.write(page);
-        true
-    });
+    collect_with(server, |server, page| server.stats.write(page));
 }
 
 /// Counts as a request in flight while it lives.
-pub(crate) struct InFlight(Rc<Shared>);
+pub(crate) struct InFlight {
+    server: Rc<Shared>,
+    /// The route whose answer is not there.
+    waits: Option<usize>,
+}
 
 impl InFlight {
-    pub(crate) fn new(server: Rc<Shared>) -> InFlight {
+    /// Waits for its answer. Without one it counts as aborted.
+    pub(crate) fn unanswered(server: Rc<Shared>, call: Call) -> InFlight {
+        let mut new = InFlight::answered(server);
+        new.waits = Some(call.route);
+        new
+    }
+
+    /// Is being sent.
+    pub(crate) fn answered(server: Rc<Shared>) -> InFlight {
         let count = &server.stats.in_flight;
         count.set(count.get() + 1);
-        InFlight(server)
+        InFlight { server, waits: None }
+    }
+
+    /// The answer is there.
+    pub(crate) fn answer(&mut self) {
+        self.waits = None;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let count = &self.0.stats.in_flight;
-        count.set(count.get() - 1);
+        let stats = &self.server.stats;
+        stats.in_flight.set(stats.in_flight.get() - 1);
+        if let Some(route) = self.waits.and_then(|route| stats.routes.get(route)) {
+            route.count_class(ABORTED);
+        }
     }
 }

@@ -149,8 +149,15 @@ impl Server {
 
     /// A server with other limits.
     pub fn with_limits(router: Router, limits: Limits) -> Server {
+        let server = Server::unlisted(router, limits);
+        metrics::start(&server.0);
+        server
+    }
+
+    /// A server whose numbers are on no page.
+    fn unlisted(router: Router, limits: Limits) -> Server {
         assert!(limits.head_len_max <= 60 * 1024, "Limits::head_len_max is more than 60 KiB");
-        let shared = Rc::new(Shared {
+        Server(Rc::new(Shared {
             stats: Stats::new(router.patterns()),
             router,
             limits,
@@ -161,15 +168,14 @@ impl Server {
             idle_end: Cell::new(Instant::FOREVER),
             stop: Notify::of("the stop of the server"),
             empty: Notify::of("the end of the connections"),
-        });
-        metrics::start(&shared);
-        Server(shared)
+        }))
     }
 
     /// Serves every connection of `listener`, each in a task of its own, until [`shutdown`](Self::shutdown), or until the
     /// machine is asked to stop ([`lifecycle`]). A stop lets nobody in who has not begun to come in, answers every request
     /// that comes within [half a second](Limits::STOP_LINGER) with `Connection: close`, closes connections that are idle
-    /// then, and waits for requests in flight, for half the time the machine has; then it cuts them off.
+    /// then, and waits for requests in flight, for three quarters of the [time that is left](lifecycle::time_left); then it cuts
+    /// them off.
     pub async fn serve(&self, listener: impl Accept) {
         let start = |(stream, registration)| Server::run(self.0.clone(), stream, registration);
         self.accept_all("http connection", Plain(listener), start).await;
@@ -191,28 +197,30 @@ impl Server {
         };
         let mut stopping = pin!(lifecycle::stopping());
         let busy = loop {
-            if self.0.is_stopping() {
+            // At a stop of the machine another listener of this server may have been the first to hear of it.
+            if self.0.is_stopping() && !lifecycle::is_stopping() {
                 return;
             }
             let (next, shutdown) = (pin!(door.next()), pin!(self.0.stop.notified()));
-            let come = select(next, select(shutdown, stopping.as_mut()));
+            let come = select(next, select(stopping.as_mut(), shutdown));
             match waiting_for("a connection", come).await {
                 Either::Left((guest, _)) => let_in(guest),
-                Either::Right((Either::Left(_), _)) => return,
-                Either::Right((Either::Right((busy, _)), _)) => break busy,
+                Either::Right((Either::Left((busy, _)), _)) => break busy,
+                Either::Right((Either::Right(_), _)) => return,
             }
         };
         door.close();
-        let end = Instant::now() + Limits::STOP_LINGER;
-        self.0.begin_stop(end);
+        // A quarter of a short time is for those who are on their way, the rest for requests in flight.
+        let linger_time = Limits::STOP_LINGER.min(lifecycle::time_left() / 4);
+        self.0.begin_stop(Instant::now() + linger_time);
         let linger = async {
             loop {
                 let_in(door.next().await);
             }
         };
-        let _ = timeout(Limits::STOP_LINGER, linger).await;
+        let _ = timeout(linger_time, linger).await;
         drop(door);
-        self.wait_or_abort(lifecycle::time_left() / 2).await;
+        self.wait_or_abort(lifecycle::time_left() * 3 / 4).await;
         drop(busy);
     }
 
@@ -236,7 +244,6 @@ impl Server {
     /// those that are not done after `grace` are cut off.
     pub async fn shutdown(&self, grace: Duration) {
         self.0.begin_stop(Instant::now());
-        self.0.stop.notify_all();
         self.wait_or_abort(grace).await;
     }
 
@@ -263,9 +270,9 @@ impl Server {
     }
 }
 
-/// Serves one connection with a server of its own; [`Server::serve_connection`] for many.
+/// Serves one connection with a server of its own, which no metrics tell of; [`Server::serve_connection`] for many.
 pub async fn serve_connection<S: Read + Write>(stream: S, router: Router) {
-    Server::new(router).serve_connection(stream).await;
+    Server::unlisted(router, Limits::default()).serve_connection(stream).await;
 }
 
 impl Shared {
@@ -279,6 +286,16 @@ impl Shared {
         self.idle_end.set(self.idle_end.get().min(idle_end));
         for (_, entry) in self.connections.borrow().iter() {
             entry.waker.as_ref().inspect(|waker| waker.wake_by_ref());
+        }
+        self.stop.notify_all();
+    }
+
+    /// Waits until idle connections end, as the server stops.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn idle_end(&self) {
+        while Instant::now() < self.idle_end.get() {
+            // A second stop may bring the end nearer.
+            let _ = timeout(self.idle_end.get() - Instant::now(), self.stop.notified()).await;
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     server::{Door, Registration, Shared},
 };
 use alloc::rc::Rc;
-use core::net::SocketAddr;
+use core::{net::SocketAddr, pin::pin};
 use embedded_io_async::{Read, Write};
 use futures_util::future::{Either, select};
 use unikernel_rt::{
@@ -73,7 +73,8 @@ async fn run<S: Read + Write>(
 ) {
     // Boxed: the handshake's future is large, and gone when the connection lives.
     let handshake = alloc::boxed::Box::pin(acceptor.accept(stream));
-    let handshake = waiting_for("a TLS handshake", select(handshake, shared.stop.notified()));
+    // Who has not come in when the server stops has sent no request.
+    let handshake = waiting_for("a TLS handshake", select(handshake, pin!(shared.idle_end())));
     let Either::Left((Ok(stream), _)) = handshake.await else {
         return;
     };

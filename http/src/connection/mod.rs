@@ -98,7 +98,7 @@ impl<S: Read + Write> Connection<S> {
             self.is_in_head = false;
             let asked = Asked::new(&self.head.parsed);
             let mut keeps_alive = self.head.parsed.keeps_alive();
-            let mut call = Call { route: 0, begun: Stopwatch::start() };
+            let mut call = Call { route: 0, begun: Stopwatch::since_poll() };
             let rest = match self.shared.router.call(request, &mut call.route) {
                 Reply::Now(response) => self.answer(response, call, asked, &mut keeps_alive),
                 Reply::Later(mut future) => {
@@ -112,8 +112,9 @@ impl<S: Read + Write> Connection<S> {
                     match rest.await {
                         Some(rest) => rest,
                         None => {
-                            let _in_flight = InFlight::new(self.shared.clone());
+                            let mut in_flight = InFlight::unanswered(self.shared.clone(), call);
                             let response = Box::pin(self.drive(&mut future)).await?;
+                            in_flight.answer();
                             self.answer(response, call, asked, &mut keeps_alive)
                         }
                     }
@@ -123,7 +124,7 @@ impl<S: Read + Write> Connection<S> {
                 Rest::None => {}
                 Rest::Bytes(body) => self.write_bytes(body.0.as_bytes().unwrap_or_default()).await?,
                 rest => {
-                    let _in_flight = InFlight::new(self.shared.clone());
+                    let _in_flight = InFlight::answered(self.shared.clone());
                     Box::pin(self.stream_body(rest)).await?
                 }
             }
@@ -142,12 +143,13 @@ impl<S: Read + Write> Connection<S> {
     /// Counts the response and [renders](Self::render) it.
     #[inline(always)]
     fn answer(&mut self, response: Response, call: Call, asked: Asked, keeps_alive: &mut bool) -> Rest {
-        self.shared.stats.answered(call, response.status());
-        self.render(response, asked, keeps_alive)
+        let (micros, now) = call.begun.read();
+        self.shared.stats.answered(call, response.status(), micros);
+        self.render(response, now, asked, keeps_alive)
     }
 
     /// Puts the response into `out`; what does not belong there is left.
-    fn render(&mut self, response: Response, asked: Asked, keeps_alive: &mut bool) -> Rest {
+    fn render(&mut self, response: Response, now: Instant, asked: Asked, keeps_alive: &mut bool) -> Rest {
         *keeps_alive &= !self.shared.is_stopping();
         if self.out.is_unallocated() {
             self.out = self.shared.take_spare();
@@ -163,7 +165,7 @@ impl<S: Read + Write> Connection<S> {
             *keeps_alive &= reader.is_wanted() || reader.can_complete(SKIP_LEN_MAX);
         }
         let mut start = self.shared.start.borrow_mut();
-        start.refresh(Instant::now(), unix_time);
+        start.refresh(now, unix_time);
         write::response(&mut self.out, &start, response, asked, keeps_alive)
     }
 
@@ -204,7 +206,7 @@ impl<S: Read + Write> Connection<S> {
         text.push(b'\n');
         let response = Response::with_lines(refusal.status, TEXT, text);
         let asked = Asked { method: crate::Method::Get, is_http_10: false };
-        self.render(response, asked, &mut false);
+        self.render(response, Instant::now(), asked, &mut false);
         self.write_out().await
     }
 

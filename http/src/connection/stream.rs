@@ -182,8 +182,10 @@ impl<S: Read + Write> Connection<S> {
                 self.watch.until(read).await
             };
             match read {
-                Ok(Ok(len)) if len > 0 && len as u64 <= allowance => {
-                    allowance -= len as u64;
+                Ok(Ok(len)) if len > 0 => {
+                    self.shared.stats.received(len);
+                    let Some(left) = allowance.checked_sub(len as u64) else { return Err(End) };
+                    allowance = left;
                     reader.filled(len);
                 }
                 _ => return Err(End),

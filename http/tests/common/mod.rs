@@ -6,12 +6,15 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     rc::Rc,
     task::{Poll, Waker},
 };
-use unikernel_http::{Router, Server};
-use unikernel_rt::task::{JoinHandle, spawn};
+use unikernel_http::{Accept, Router, Server};
+use unikernel_rt::{
+    sync::{Receiver, Sender, channel},
+    task::{JoinHandle, spawn},
+};
 
 /// One direction: bytes on their way, at most `capacity`.
 struct Pipe {
@@ -135,6 +138,37 @@ impl Drop for Wire {
             let mut pipe = pipe.borrow_mut();
             pipe.is_closed = true;
             pipe.wake();
+        }
+    }
+}
+
+/// Where connections come from in tests of whole servers.
+pub struct Port(Receiver<Wire>);
+
+/// Whoever connects to a [`Port`].
+#[derive(Clone)]
+pub struct Clients(Sender<Wire>);
+
+pub fn port() -> (Clients, Port) {
+    let (clients, port) = channel(100);
+    (Clients(clients), Port(port))
+}
+
+impl Clients {
+    pub async fn connect(&self) -> Wire {
+        let (ours, theirs) = wires(1 << 20);
+        assert!(self.0.send(theirs).await.is_ok(), "nobody accepts");
+        ours
+    }
+}
+
+impl Accept for Port {
+    type Stream = Wire;
+
+    async fn accept(&mut self) -> Wire {
+        match self.0.receive().await {
+            Some(wire) => wire,
+            None => pending().await,
         }
     }
 }
