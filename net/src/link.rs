@@ -2,7 +2,7 @@
 
 use crate::{
     capture::{Direction, Taps},
-    packet::{Mac, whole_len},
+    packet::Mac,
 };
 use alloc::boxed::Box;
 use core::task::{Context, Poll};
@@ -73,7 +73,7 @@ impl Link {
             return Some(frame);
         }
         self.bytes_in += frame.rest().iter().map(|part| part.len() as u64).sum::<u64>();
-        if frame.checksum == Checksum::Valid { Some(frame) } else { Some(joined(&frame)) }
+        if frame.checksum == Checksum::Valid { Some(frame) } else { Some(frame.into_one_part()) }
     }
 
     /// Whether the device is known to be full.
@@ -88,11 +88,12 @@ impl Link {
     /// any full network does, and its peer asks again.
     #[inline]
     pub(crate) fn send(&mut self, frame: Frame) {
-        self.taps.note(&frame, Direction::Out);
-        match self.waiting {
-            None => self.hand_over(frame),
-            Some(_) => self.dropped += 1,
+        if self.waiting.is_some() {
+            self.dropped += 1;
+            return;
         }
+        self.taps.note(&frame, Direction::Out);
+        self.hand_over(frame);
     }
 
     /// Tries again what the device could not take.
@@ -131,18 +132,4 @@ impl Link {
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.device.poll_ready(cx)
     }
-}
-
-/// A packet in one part.
-#[cold]
-fn joined(frame: &Frame) -> Frame {
-    let mut whole = Frame::with_capacity(whole_len(frame));
-    whole.resize(whole_len(frame));
-    let mut at = 0;
-    for part in core::iter::once(frame).chain(frame.rest()) {
-        whole[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
-    whole.checksum = frame.checksum;
-    whole
 }

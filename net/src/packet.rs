@@ -127,7 +127,7 @@ fn ipv4(frame: &Frame, to_us: bool) -> Packet {
     let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
     let (payload, end) = (ETHERNET_HEADER_LEN + header_len, ETHERNET_HEADER_LEN + total_len);
     let is_sound = ip[0] >> 4 == 4 && header_len >= IPV4_HEADER_LEN && payload <= bytes.len();
-    if !is_sound || total_len < header_len || end > bytes.len() && end > whole_len(frame) {
+    if !is_sound || total_len < header_len || end > bytes.len() && end > frame.total_len() {
         return Packet::Drop(Reason::Malformed);
     }
     let sum = if header_len == IPV4_HEADER_LEN { Sum::of_header(ip) } else { long_header_sum(&bytes[..payload]) };
@@ -155,7 +155,7 @@ fn ipv6(frame: &Frame, to_us: bool) -> Packet {
         return Packet::Drop(Reason::Malformed);
     }
     let end = ETHERNET_HEADER_LEN + IPV6_HEADER_LEN + usize::from(be16(ip, 4));
-    if end > whole_len(frame) {
+    if end > frame.total_len() {
         return Packet::Drop(Reason::Malformed);
     }
     let payload = ETHERNET_HEADER_LEN + IPV6_HEADER_LEN;
@@ -268,13 +268,6 @@ fn is_intact(frame: &Frame, ip: Ip, transport: &[u8]) -> bool {
         false => pseudo_header4(header, len),
     };
     pseudo.add(transport).is_intact()
-}
-
-/// The length of a packet in all its parts, with its Ethernet header.
-#[inline]
-pub(crate) fn whole_len(frame: &Frame) -> usize {
-    let rest = frame.rest();
-    if rest.is_empty() { frame.len() } else { frame.len() + rest.iter().map(|part| part.len()).sum::<usize>() }
 }
 
 /// Who sends to whom.

@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
     task::{Context, Poll, Waker},
 };
-use unikernel_net::{Config, Read, Stack, Write, limits::Bounds};
+use unikernel_net::{Config, Direction, Filter, Protocol, Read, Stack, Write, limits::Bounds};
 use unikernel_rt::{
     device::{Checksum, Frame, NetDevice, Offloads},
     task::yield_now,
@@ -449,6 +449,22 @@ async fn a_full_port_loses_nothing() {
     }
     assert!(received == sent);
     assert_eq!(stack.stats().retransmits, 0);
+}
+
+#[unikernel_rt::test]
+async fn what_a_full_port_drops_is_not_captured_as_sent() {
+    let bench = Bench::default();
+    let stack = bench.stack();
+    bench.take().await;
+    bench.0.borrow_mut().room = Some(2);
+    let mut capture = stack.capture(Filter { protocol: Some(Protocol::Icmp), ..Filter::default() }, usize::MAX);
+    (0..9).for_each(|_| bench.put(ping(SERVER, b"hello")));
+    // The one that waited for room comes later.
+    let sent = bench.take().await.len() + bench.take().await.len();
+    let frames = std::iter::from_fn(|| capture.try_next());
+    assert_eq!(frames.filter(|frame| frame.direction == Direction::Out).count(), sent);
+    assert_eq!(stack.stats().drops.no_room, 9 - sent as u64);
+    assert!(sent < 9);
 }
 
 #[unikernel_rt::test]
