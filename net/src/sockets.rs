@@ -66,7 +66,8 @@ pub enum SocketOwner {
 /// Some sockets, and where the others begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketPage {
-    /// Listeners, sockets for datagrams, connections, handshakes, and connections that are over, in this order.
+    /// Listeners, sockets for datagrams, handshakes, connections, and connections that are over, in this order: what becomes
+    /// the next while the pages are read may be on two.
     pub sockets: Vec<SocketInfo>,
     /// Where the next page begins; `None` after the last.
     pub next: Option<u64>,

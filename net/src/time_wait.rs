@@ -68,11 +68,12 @@ impl TimeWait {
         self.records.get(number.wrapping_sub(self.first) as usize).filter(|record| !record.forgotten)
     }
 
-    /// The place of this number, or the first that is still there; `None` within it where the record was forgotten.
-    pub(crate) fn from(&self, number: u32) -> Option<(u32, Option<&Record>)> {
+    /// The record of this number, or the first that is still there, and the number after it; `None` within it where the record
+    /// was forgotten.
+    pub(crate) fn from(&self, number: u32) -> Option<(Option<&Record>, u32)> {
         let number = if number.wrapping_sub(self.first) as usize > self.records.len() { self.first } else { number };
         let record = self.records.get(number.wrapping_sub(self.first) as usize)?;
-        Some((number, Some(record).filter(|record| !record.forgotten)))
+        Some((Some(record).filter(|record| !record.forgotten), number.wrapping_add(1)))
     }
 
     /// Forgets one early; its place is free when its turn comes.
@@ -177,5 +178,23 @@ mod tests {
         assert_eq!(table.get(b).unwrap().sequence, 2);
         table.forget(b);
         assert_eq!((table.len(), table.pop(Instant::FOREVER, false)), (0, None));
+    }
+
+    #[test]
+    fn a_list_that_begins_too_early_goes_on_behind_the_first() {
+        let address = SocketAddr::new(Ipv4Addr::new(10, 0, 0, 1).into(), 80);
+        let key = FlowKey::new(address, address);
+        let mut table = TimeWait::new(2);
+        for sequence in 0..1000 {
+            table.push(key, sequence, 0, Instant::from_micros(0));
+            table.pop(Instant::FOREVER, false);
+        }
+        let forgotten = table.push(key, 1000, 0, Instant::from_micros(0));
+        let kept = table.push(key, 1001, 0, Instant::from_micros(0));
+        table.forget(forgotten);
+        let from = |number| table.from(number).map(|(record, next)| (record.map(|record| record.sequence), next));
+        assert_eq!(from(0), Some((None, kept)));
+        assert_eq!(from(kept), Some((Some(1001), kept + 1)));
+        assert_eq!(from(kept + 1), None);
     }
 }

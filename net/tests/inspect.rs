@@ -3,13 +3,18 @@
 
 mod common;
 
-use common::{CLIENT, SERVER, at, serve_echo, stacks};
+use common::{
+    CLIENT, SERVER, at, fixed,
+    raw::{ACK, SYN, Tcp},
+    serve_echo, server_and_port, stacks,
+};
 use std::collections::BTreeMap;
 use unikernel_net::{
     Captured, Direction, Filter, Protocol, Read, SocketInfo, SocketOwner, SocketState, Stack, Stream, Write,
 };
 use unikernel_rt::{
-    sim::Faults,
+    device::NetDevice,
+    sim::{Faults, SimPort},
     time::{Duration, sleep},
 };
 
@@ -64,6 +69,37 @@ async fn each_socket_is_on_one_page() {
     sleep(Duration::from_millis(1)).await;
     assert_eq!(states(&server).get("ESTABLISHED"), Some(&50));
     assert_eq!(states(&client).get("TIME-WAIT"), Some(&50));
+}
+
+/// Says something to the server by hand; the TCP segments that come back.
+async fn say(port: &mut SimPort, tcp: &Tcp) -> Vec<Tcp> {
+    port.transmit(tcp.frame()).unwrap();
+    sleep(Duration::from_millis(1)).await;
+    std::iter::from_fn(|| port.receive()).filter_map(|frame| Tcp::parse(&frame)).collect()
+}
+
+#[unikernel_rt::test]
+async fn a_handshake_that_is_done_between_two_pages_is_seen() {
+    let (mut port, server) = server_and_port(fixed(SERVER));
+    let _listener = server.listen(7).unwrap();
+    let mut acks = Vec::new();
+    for source in [5000, 5001] {
+        let syn = Tcp::syn(source, 7, 1000);
+        let [answer] = &say(&mut port, &syn).await[..] else { panic!("one SYN|ACK") };
+        assert_eq!(answer.flags, SYN | ACK);
+        let acknowledgement = answer.sequence.wrapping_add(1);
+        acks.push(Tcp { flags: ACK, sequence: 1001, acknowledgement, ..syn });
+    }
+    let listener = server.sockets(0, 1);
+    let first = server.sockets(listener.next.unwrap(), 1);
+    assert_eq!(first.sockets[0].state, SocketState::SynReceived);
+    for ack in &acks {
+        assert_eq!(say(&mut port, ack).await.len(), 0);
+    }
+    let rest = server.sockets(first.next.unwrap(), 9);
+    let mut peers: Vec<_> = rest.sockets.iter().map(|socket| (socket.state, socket.peer.unwrap().port())).collect();
+    peers.sort_by_key(|(_, port)| *port);
+    assert_eq!(peers, [(SocketState::Established, 5000), (SocketState::Established, 5001)]);
 }
 
 #[unikernel_rt::test]

@@ -18,8 +18,9 @@ use core::net::SocketAddr;
 /// The lists, by the upper half of a place.
 const LISTENERS: u32 = 0;
 const DATAGRAMS: u32 = 1;
-const FLOWS: u32 = 2;
-const HANDSHAKES: u32 = 3;
+/// Before the connections that they become, and those before what is left of them: what goes on between two pages is seen.
+const HANDSHAKES: u32 = 2;
+const FLOWS: u32 = 3;
 const TIME_WAIT: u32 = 4;
 const END: u32 = 5;
 
@@ -27,8 +28,8 @@ const END: u32 = 5;
 enum Look {
     /// A socket, and the place after it.
     Found(SocketInfo, u32),
-    /// Nothing.
-    Empty,
+    /// Nothing; the place after it.
+    Empty(u32),
     /// The list has ended.
     End,
 }
@@ -50,7 +51,7 @@ impl Net {
                     sockets.push(socket);
                     place = next;
                 }
-                Look::Empty => place = place.wrapping_add(1),
+                Look::Empty(next) => place = next,
                 Look::End => (list, place) = (list + 1, 0),
             }
         }
@@ -63,13 +64,13 @@ impl Net {
             LISTENERS => return self.listener_from(place),
             TIME_WAIT => return self.over_from(place),
             DATAGRAMS => (self.sockets.get(index).map(|socket| socket.info()), self.sockets.capacity()),
-            FLOWS => (self.flows.get(index).map(info_of), self.flows.capacity()),
             HANDSHAKES => (self.half_open.get(place).map(SocketInfo::from), self.half_open.places()),
+            FLOWS => (self.flows.get(index).map(info_of), self.flows.capacity()),
             _ => return Look::End,
         };
         match found {
             Some(socket) => Look::Found(socket, place + 1),
-            None if index < len => Look::Empty,
+            None if index < len => Look::Empty(place + 1),
             None => Look::End,
         }
     }
@@ -87,8 +88,8 @@ impl Net {
     fn over_from(&self, number: u32) -> Look {
         match self.time_wait.from(number) {
             None => Look::End,
-            Some((_, None)) => Look::Empty,
-            Some((number, Some(record))) => Look::Found(record.into(), number.wrapping_add(1)),
+            Some((None, next)) => Look::Empty(next),
+            Some((Some(record), next)) => Look::Found(record.into(), next),
         }
     }
 
