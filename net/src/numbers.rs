@@ -3,11 +3,21 @@
 use crate::{flow_map::FlowKey, siphash::siphash24};
 use unikernel_rt::time::{Duration, Instant};
 
-/// Secrets of this boot, by use.
+/// Secrets of this life of the machine, by use: two copies of one machine have the same numbers never again.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers {
-    pub(crate) sequence: [u64; 2],
-    pub(crate) cookie: [u64; 2],
+    sequence: [u64; 2],
+    cookie: [u64; 2],
+    generation: u64,
+    source: Source,
+}
+
+/// Where they come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) random: fn() -> u64,
+    /// Another number when the machine is a copy of what it was.
+    pub(crate) generation: fn() -> u64,
 }
 
 /// How long a cookie is good for: in the period in which it was made, and in the next.
@@ -34,18 +44,37 @@ pub(crate) struct Cookie {
 }
 
 impl Numbers {
-    pub(crate) fn draw(random: &mut dyn FnMut() -> u64) -> Numbers {
-        Numbers { sequence: [random(), random()], cookie: [random(), random()] }
+    pub(crate) fn draw(source: Source) -> Numbers {
+        let Source { random, generation } = source;
+        let generation = generation();
+        Numbers { sequence: [random(), random()], cookie: [random(), random()], generation, source }
+    }
+
+    /// To be called before each use: it is seldom, where looking in every turn would be for nearly nothing.
+    #[inline]
+    fn refresh(&mut self) {
+        if (self.source.generation)() != self.generation {
+            *self = Numbers::draw(self.source);
+        }
     }
 
     /// Our first sequence number: a clock of 4 µs, moved by what only we can compute for these two ends.
-    pub(crate) fn initial(&self, key: &FlowKey, now: Instant) -> u32 {
+    pub(crate) fn initial(&mut self, key: &FlowKey, now: Instant) -> u32 {
+        self.refresh();
         let clock = (now.as_micros() / 4) as u32;
         clock.wrapping_add(siphash24(self.sequence, &key.words()) as u32)
     }
 
     /// The first sequence number for a handshake we do not remember.
-    pub(crate) fn cookie(&self, key: &FlowKey, peer_sequence: u32, mss: u16, scale: Option<u8>, now: Instant) -> u32 {
+    pub(crate) fn cookie(
+        &mut self,
+        key: &FlowKey,
+        peer_sequence: u32,
+        mss: u16,
+        scale: Option<u8>,
+        now: Instant,
+    ) -> u32 {
+        self.refresh();
         let size = SIZES.iter().rposition(|size| *size <= mss).unwrap_or(0) as u32;
         let scale = match scale {
             None => 0,
@@ -58,7 +87,14 @@ impl Numbers {
     }
 
     /// What the SYN said, if `sequence` is a cookie that we made for it in this period or the last.
-    pub(crate) fn read_cookie(&self, key: &FlowKey, peer_sequence: u32, sequence: u32, now: Instant) -> Option<Cookie> {
+    pub(crate) fn read_cookie(
+        &mut self,
+        key: &FlowKey,
+        peer_sequence: u32,
+        sequence: u32,
+        now: Instant,
+    ) -> Option<Cookie> {
+        self.refresh();
         let front = sequence & !HASH_MASK;
         let age = period(now).wrapping_sub(front >> TIME_SHIFT) & 3;
         if age > 1 || sequence & HASH_MASK != self.proof(key, peer_sequence, front) {
@@ -82,8 +118,10 @@ fn period(now: Instant) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use unikernel_rt::{entropy, sim};
 
-    const NUMBERS: Numbers = Numbers { sequence: [1, 2], cookie: [3, 4] };
+    const SOURCE: Source = Source { random: || 0, generation: || 0 };
+    const NUMBERS: Numbers = Numbers { sequence: [1, 2], cookie: [3, 4], generation: 0, source: SOURCE };
 
     fn key(peer: &str) -> FlowKey {
         FlowKey::new("10.0.0.1:80".parse().unwrap(), peer.parse().unwrap())
@@ -92,10 +130,11 @@ mod tests {
     fn check(mss: u16, scale: Option<u8>, age: Duration, expected: Option<Cookie>) {
         let made = Instant::from_micros(77_000_000);
         let key = key("10.0.0.2:5000");
-        let sequence = NUMBERS.cookie(&key, 1234, mss, scale, made);
-        assert_eq!(NUMBERS.read_cookie(&key, 1234, sequence, made + age), expected);
-        assert_eq!(NUMBERS.read_cookie(&key, 1235, sequence, made + age), None);
-        assert_eq!(NUMBERS.read_cookie(&self::key("10.0.0.2:5001"), 1234, sequence, made + age), None);
+        let mut numbers = NUMBERS;
+        let sequence = numbers.cookie(&key, 1234, mss, scale, made);
+        assert_eq!(numbers.read_cookie(&key, 1234, sequence, made + age), expected);
+        assert_eq!(numbers.read_cookie(&key, 1235, sequence, made + age), None);
+        assert_eq!(numbers.read_cookie(&self::key("10.0.0.2:5001"), 1234, sequence, made + age), None);
     }
 
     #[test]
@@ -126,9 +165,10 @@ mod tests {
     #[test]
     fn the_bits_of_a_cookie_are_tied_to_each_other() {
         let (key, now) = (key("10.0.0.2:5000"), Instant::from_micros(0));
-        let sequence = NUMBERS.cookie(&key, 9, 1460, Some(7), now);
+        let mut numbers = NUMBERS;
+        let sequence = numbers.cookie(&key, 9, 1460, Some(7), now);
         for bit in 0..32 {
-            assert_eq!(NUMBERS.read_cookie(&key, 9, sequence ^ 1 << bit, now), None, "bit {bit}");
+            assert_eq!(numbers.read_cookie(&key, 9, sequence ^ 1 << bit, now), None, "bit {bit}");
         }
     }
 
@@ -136,9 +176,22 @@ mod tests {
     #[test]
     fn initial_numbers() {
         let now = Instant::from_micros(1_000_000);
-        let one = NUMBERS.initial(&key("10.0.0.2:5000"), now);
-        assert_eq!(NUMBERS.initial(&key("10.0.0.2:5000"), now + Duration::from_micros(400)), one.wrapping_add(100));
-        assert_ne!(NUMBERS.initial(&key("10.0.0.2:5001"), now), one);
+        let mut numbers = NUMBERS;
+        let one = numbers.initial(&key("10.0.0.2:5000"), now);
+        assert_eq!(numbers.initial(&key("10.0.0.2:5000"), now + Duration::from_micros(400)), one.wrapping_add(100));
+        assert_ne!(numbers.initial(&key("10.0.0.2:5001"), now), one);
         assert_ne!(Numbers { sequence: [1, 3], ..NUMBERS }.initial(&key("10.0.0.2:5000"), now), one);
+    }
+
+    #[unikernel_rt::test]
+    async fn a_copy_of_the_machine_has_other_numbers() {
+        let source = Source { random: entropy::u64, generation: entropy::generation };
+        let (mut numbers, key, now) = (Numbers::draw(source), key("10.0.0.2:5000"), Instant::from_micros(0));
+        let initial = numbers.initial(&key, now);
+        assert_eq!(numbers.initial(&key, now), initial);
+        let cookie = numbers.cookie(&key, 9, 1460, None, now);
+        sim::set_vm_generation([5, 6]);
+        assert_eq!(numbers.read_cookie(&key, 9, cookie, now), None);
+        assert_ne!(numbers.initial(&key, now), initial);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     metrics,
     names::Names,
     net::{Net, News, Secrets},
-    numbers::Numbers,
+    numbers::{Numbers, Source},
     sockets::SocketPage,
     stats::{FlowCounts, Stats},
     stream::{Handle, Stream},
@@ -17,7 +17,7 @@ use crate::{
 };
 use alloc::{boxed::Box, rc::Rc, vec, vec::Vec};
 use core::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
@@ -49,8 +49,6 @@ pub(crate) struct Shared {
     pub(crate) net: RefCell<Net>,
     /// Something about the machine's addresses changed.
     pub(crate) configured: Notify,
-    /// The life of the machine that the numbers were drawn in.
-    generation: Cell<u64>,
 }
 
 impl Acquire for Stack {
@@ -72,13 +70,10 @@ impl Stack {
 
     /// The same on several network ports.
     pub fn with_ports(devices: Vec<Box<dyn NetDevice>>, config: Config) -> Stack {
-        let secrets = Secrets { table: [entropy::u64(), entropy::u64()], numbers: Numbers::draw(&mut entropy::u64) };
+        let source = Source { random: entropy::u64, generation: entropy::generation };
+        let secrets = Secrets { table: [entropy::u64(), entropy::u64()], numbers: Numbers::draw(source) };
         let net = Net::new(devices, &config, heap::stats().total, secrets, Instant::now(), &mut entropy::u64);
-        let shared = Rc::new(Shared {
-            net: RefCell::new(net),
-            configured: Notify::of("an address of this machine"),
-            generation: Cell::new(entropy::generation()),
-        });
+        let shared = Rc::new(Shared { net: RefCell::new(net), configured: Notify::of("an address of this machine") });
         let (name, weak) = ("network", Rc::downgrade(&shared));
         crash::add_section(name, move |out| weak.upgrade().map_or(Ok(()), |shared| summary(&shared, out)));
         let names = Names::start(&shared, &config.ntp);
@@ -204,10 +199,6 @@ async fn drive(shared: Rc<Shared>, names: Names) {
 fn turn(shared: &Shared, names: &Names, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<()> {
     let now = Instant::now();
     let mut net = shared.net.borrow_mut();
-    let generation = entropy::generation();
-    if shared.generation.replace(generation) != generation {
-        net.set_numbers(Numbers::draw(&mut entropy::u64));
-    }
     net.stay_awake();
     net.set_free_memory(heap::free());
     let more = net.turn(now, &mut entropy::u64);

@@ -1,7 +1,6 @@
 //! Whether memory is short. Then new connections wait outside, so that those inside can go on.
 
 use super::{Net, News};
-use crate::numbers::Numbers;
 
 /// What is known of the heap.
 pub(crate) struct Memory {
@@ -32,12 +31,6 @@ impl Memory {
 }
 
 impl Net {
-    /// Other secrets for the numbers of connections to come: the machine is a copy of what it was.
-    #[cold]
-    pub(crate) fn set_numbers(&mut self, numbers: Numbers) {
-        self.numbers = numbers;
-    }
-
     /// How much of the heap is free now.
     #[inline]
     pub(crate) fn set_free_memory(&mut self, free: usize) {

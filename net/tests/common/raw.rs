@@ -116,6 +116,16 @@ pub fn arp_request(for_whom: Ipv4Addr) -> Frame {
     Frame::from_bytes(&ethernet(BROADCAST_MAC, 0x0806, &arp))
 }
 
+/// Tells the server where the client is.
+pub fn arp_reply() -> Frame {
+    let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 2];
+    for (mac, address) in [(CLIENT_MAC, CLIENT), (SERVER_MAC, SERVER)] {
+        arp.extend(mac);
+        arp.extend(address.octets());
+    }
+    Frame::from_bytes(&ethernet(SERVER_MAC, 0x0806, &arp))
+}
+
 pub fn ping(to: Ipv4Addr, data: &[u8]) -> Frame {
     let mut icmp = [&[8, 0, 0, 0, 1, 2, 3, 4], data].concat();
     let checksum = !sum(&[&icmp]);
