@@ -41,7 +41,7 @@ pub(crate) fn router(stack: &Stack, port: u16) -> Router {
 
 /// Which part of a list.
 #[derive(Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Part {
     from: u64,
     max: usize,
@@ -113,6 +113,7 @@ async fn levels() -> Json<wire::Levels> {
 
 /// A rule to set; `default` takes it back.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NewLevel {
     #[serde(default)]
     module: String,

@@ -9,7 +9,7 @@ use alloc::{collections::VecDeque, rc::Rc, vec::Vec};
 use core::{
     cell::RefCell,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     task::{Context, Poll, Waker},
 };
 use fields::Fields;
@@ -24,8 +24,9 @@ pub struct Filter {
     pub port: Option<u16>,
     /// Of this protocol.
     pub protocol: Option<Protocol>,
-    /// Not from or to this address and port: who sends what it captures on must not capture that.
-    pub except: Option<SocketAddr>,
+    /// Not from or to this port of TCP or UDP: who sends what it captures on must not capture that, nor what others of its kind
+    /// send.
+    pub except_port: Option<u16>,
 }
 
 /// Which way a frame went.

@@ -62,6 +62,7 @@ impl Dumps {
 
 /// What is wanted, as text.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     host: Option<String>,
     port: Option<u16>,
@@ -70,15 +71,18 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn filter(&self, except: Option<SocketAddr>) -> Result<Filter, String> {
+    /// Readers who come by `own_port` capture neither themselves nor each other, or each frame would make another; unless
+    /// they ask for that port.
+    fn filter(&self, own_port: u16) -> Result<Filter, String> {
         let host = self.host.as_ref().map(|host| host.parse().map_err(|_| format!("`{host}` is no IP address")));
         let protocol = self.protocol.as_ref().map(|name| name.parse().map_err(|error: &str| error.to_string()));
-        Ok(Filter { host: host.transpose()?, port: self.port, protocol: protocol.transpose()?, except })
+        let except_port = Some(own_port).filter(|own| self.port != Some(*own));
+        Ok(Filter { host: host.transpose()?, port: self.port, protocol: protocol.transpose()?, except_port })
     }
 }
 
 pub(super) async fn start(State(dumps): State<Rc<Dumps>>, Query(wanted): Query<Wanted>, request: Request) -> Response {
-    let filter = match wanted.filter(request.peer()) {
+    let filter = match wanted.filter(dumps.port) {
         Ok(filter) => filter,
         Err(why) => return (Status::BAD_REQUEST, format!("{why}\n")).into_response(),
     };
