@@ -1,11 +1,12 @@
 //! How a client shows that it knows the key, without saying it.
 //!
 //! A request without credentials is answered with 401 and a question, `WWW-Authenticate: Unikernel question="Q"`. The client
-//! repeats the request with `Authorization: Unikernel question="Q", code="C"`, where C is the [code](Key::code) of method, target
-//! and question, in hexadecimal digits. A question is good for [some seconds](QUESTION_LIFETIME) and one request.
+//! repeats the request with `Authorization: Unikernel question="Q", code="C"`, where C is the code of method, target
+//! and question, in hexadecimal digits: HMAC-SHA-256, of each its length in eight bytes, the lowest first, and itself. A question is good for [some seconds](QUESTION_LIFETIME) and one request.
 //!
-//! The machine keeps no question it asks: each carries its time and a code of a key that only this boot knows. It keeps what
-//! was answered rightly, as long as that could be repeated; so strangers who ask cost no memory.
+//! The machine keeps no question it asks: each carries its time and a code of a key that only this life of the machine knows;
+//! a copy of the machine asks its own. It keeps what was answered rightly, as long as that could be repeated; so
+//! strangers who ask cost no memory.
 
 use crate::key::{CODE_LEN, Key};
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
@@ -22,8 +23,8 @@ pub const ANSWERS_MAX: usize = 4096;
 pub const SCHEME: &str = "Unikernel";
 
 /// Its moment, a number that makes it unlike others, and a code.
-const QUESTION_LEN: usize = 16 + SEAL_LEN;
-const SEAL_LEN: usize = 16;
+const QUESTION_LEN: usize = BODY_LEN + CODE_LEN;
+const BODY_LEN: usize = 16;
 
 /// What the client signs and how it says that.
 pub fn authorization(key: &Key, question: &str, method: &str, target: &str) -> String {
@@ -42,12 +43,10 @@ pub fn parameter<'a>(header: &'a str, name: &str) -> Option<&'a str> {
 /// Asks, and judges answers.
 pub(crate) struct Gate {
     key: Key,
-    /// Of this boot.
+    /// Of this life of the machine.
     seal: Key,
-    /// Questions that were answered rightly, in the order of answering.
-    answered: VecDeque<[u8; 16]>,
-    /// Until when the last of them could be repeated.
-    answered_until: VecDeque<Instant>,
+    /// Questions that were answered rightly, in the order of answering, and until when they are kept.
+    answered: VecDeque<([u8; BODY_LEN], Instant)>,
 }
 
 /// What is wrong with a request.
@@ -62,19 +61,24 @@ pub(crate) enum Refusal {
 }
 
 impl Gate {
-    /// `random` is for this boot alone.
+    /// `random` is for this life of the machine alone.
     pub(crate) fn new(key: Key, random: [u8; 32]) -> Gate {
-        let seal = Key::new(&random).expect("it is long enough");
-        Gate { key, seal, answered: VecDeque::new(), answered_until: VecDeque::new() }
+        Gate { key, seal: seal(random), answered: VecDeque::new() }
+    }
+
+    /// Takes back every question: the machine is a copy of what it was, and its twin could have asked them.
+    pub(crate) fn begin_life(&mut self, random: [u8; 32]) {
+        self.seal = seal(random);
+        self.answered.clear();
     }
 
     /// A new question. `random` is unlike those of others.
     pub(crate) fn question(&self, now: Instant, random: u64) -> String {
         let mut bytes = [0; QUESTION_LEN];
         bytes[..8].copy_from_slice(&now.as_micros().to_be_bytes());
-        bytes[8..16].copy_from_slice(&random.to_be_bytes());
-        let seal = self.seal.code(&[&bytes[..16]]);
-        bytes[16..].copy_from_slice(&seal[..SEAL_LEN]);
+        bytes[8..BODY_LEN].copy_from_slice(&random.to_be_bytes());
+        let code = self.seal.code(&[&bytes[..BODY_LEN]]);
+        bytes[BODY_LEN..].copy_from_slice(&code);
         hex(&bytes)
     }
 
@@ -90,13 +94,13 @@ impl Gate {
         let question = parameter(header, "question").ok_or(Refusal::Ask)?;
         let code = parameter(header, "code").and_then(unhex::<CODE_LEN>).ok_or(Refusal::Ask)?;
         let asked = unhex::<QUESTION_LEN>(question).ok_or(Refusal::Ask)?;
-        let (body, seal) = asked.split_at(16);
-        let body: [u8; 16] = body.try_into().expect("split there");
-        let micros = u64::from_be_bytes(*body.first_chunk().expect("it is longer"));
-        let until = Instant::from_micros(micros) + QUESTION_LIFETIME;
+        let body: [u8; BODY_LEN] = *asked.first_chunk().expect("it is longer");
+        let asked_at = Instant::from_micros(u64::from_be_bytes(*body.first_chunk().expect("it is longer")));
+        let is_fresh = (asked_at..asked_at + QUESTION_LIFETIME).contains(&now);
         self.forget(now);
-        let is_good = self.seal.is_code(&[&body], seal) && now < until && !self.answered.contains(&body);
-        if !is_good {
+        let is_new = !self.answered.iter().any(|(known, _)| *known == body);
+        let is_ours = self.seal.is_code(&[&body], asked.last_chunk().expect("it is longer"));
+        if !(is_ours && is_fresh && is_new) {
             return Err(Refusal::Ask);
         }
         if !self.key.is_code(&[method.as_bytes(), target.as_bytes(), question.as_bytes()], &code) {
@@ -105,17 +109,19 @@ impl Gate {
         if self.answered.len() >= ANSWERS_MAX {
             return Err(Refusal::Busy);
         }
-        self.answered.push_back(body);
-        self.answered_until.push_back(now + QUESTION_LIFETIME);
+        self.answered.push_back((body, now + QUESTION_LIFETIME));
         Ok(())
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.answered_until.front().is_some_and(|until| *until <= now) {
-            self.answered_until.pop_front();
+        while self.answered.front().is_some_and(|(_, until)| *until <= now) {
             self.answered.pop_front();
         }
     }
+}
+
+fn seal(random: [u8; 32]) -> Key {
+    Key::new(&random).expect("it is long enough")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn other_answers_do_not_count() {
         let question = gate().question(START, 1);
-        let late = START + QUESTION_LIFETIME;
+        let (early, late) = (Instant::from_micros(4_999_999), START + QUESTION_LIFETIME);
         let good = |text| authorization(&key(text), &question, "GET", "/ps");
         let right = good("the key of this test");
         let foreign = Gate::new(key("the key of this test"), [8; 32]).question(START, 1);
@@ -170,6 +176,7 @@ mod tests {
             (Some(&right[..right.len() - 2]), "GET", "/ps", START, Refusal::Ask),
             (Some(&forged), "GET", "/ps", START, Refusal::Ask),
             (Some(&right), "GET", "/ps", late, Refusal::Ask),
+            (Some(&right), "GET", "/ps", early, Refusal::Ask),
             (Some(&right), "PUT", "/ps", START, Refusal::WrongKey),
             (Some(&right), "GET", "/netstat", START, Refusal::WrongKey),
             (Some(&good("another key entirely")), "GET", "/ps", START, Refusal::WrongKey),

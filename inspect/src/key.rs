@@ -4,16 +4,17 @@ use alloc::vec::Vec;
 use core::{fmt, str::FromStr};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 /// A shorter one can be found by trying.
 pub const KEY_LEN_MIN: usize = 16;
 
 /// The length of a code.
-pub const CODE_LEN: usize = 32;
+pub(crate) const CODE_LEN: usize = 32;
 
-/// A secret. It is never shown, not even by `Debug`.
+/// A secret. It is never shown, not even by `Debug`, and does not stay in memory.
 #[derive(Clone)]
-pub struct Key(Vec<u8>);
+pub struct Key(Zeroizing<Vec<u8>>);
 
 /// It is shorter than `KEY_LEN_MIN` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +43,17 @@ impl Key {
     /// They are too few.
     pub fn new(bytes: &[u8]) -> Result<Key, KeyError> {
         let len = bytes.len();
-        if len < KEY_LEN_MIN { Err(KeyError { len }) } else { Ok(Key(bytes.into())) }
+        if len < KEY_LEN_MIN { Err(KeyError { len }) } else { Ok(Key(Zeroizing::new(bytes.into()))) }
     }
 
     /// The code of a message that is in several parts (HMAC-SHA-256, RFC 2104).
-    pub fn code(&self, parts: &[&[u8]]) -> [u8; CODE_LEN] {
+    pub(crate) fn code(&self, parts: &[&[u8]]) -> [u8; CODE_LEN] {
         self.mac(parts).finalize().into_bytes().into()
     }
 
-    /// Whether that is the code of the message, or the first bytes of it. How long this takes does not tell how much of it is
-    /// right.
-    pub fn is_code(&self, parts: &[&[u8]], code: &[u8]) -> bool {
-        !code.is_empty() && self.mac(parts).verify_truncated_left(code).is_ok()
+    /// Whether that is the code of the message. How long this takes does not tell how much of it is right.
+    pub(crate) fn is_code(&self, parts: &[&[u8]], code: &[u8; CODE_LEN]) -> bool {
+        self.mac(parts).verify(code.into()).is_ok()
     }
 
     fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
@@ -100,10 +100,7 @@ mod tests {
         let (key, other): (Key, Key) = ("sixteen bytes...".parse().unwrap(), "sixteen bytes..!".parse().unwrap());
         let code = key.code(&[b"ab", b"c"]);
         assert!(key.is_code(&[b"ab", b"c"], &code));
-        assert!(key.is_code(&[b"ab", b"c"], &code[..16]));
-        for (parts, code) in
-            [(["a", "bc"], &code[..]), (["ab", "d"], &code[..]), (["ab", "c"], &[0; 32]), (["ab", "c"], &[])]
-        {
+        for (parts, code) in [(["a", "bc"], &code), (["ab", "d"], &code), (["ab", "c"], &[0; CODE_LEN])] {
             assert!(!key.is_code(&[parts[0].as_bytes(), parts[1].as_bytes()], code), "{parts:?}");
         }
         assert_ne!(other.code(&[b"ab", b"c"]), code);

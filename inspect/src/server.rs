@@ -11,7 +11,11 @@ use alloc::{
     rc::Rc,
     string::{String, ToString},
 };
-use core::{cell::RefCell, fmt::Display, net::SocketAddr};
+use core::{
+    cell::{Cell, RefCell},
+    fmt::Display,
+    net::SocketAddr,
+};
 use unikernel_http::{Accept, IntoResponse, Next, Request, Response, Router, Status, from_fn, serve};
 use unikernel_net::{Listener, Stack, Stream};
 use unikernel_rt::{Acquire, Error, Machine, Result, args, entropy, log::info, spawn_named, time::Instant};
@@ -119,10 +123,13 @@ impl Accept for Watched {
 
 /// The router, for those who know the key.
 fn guarded(router: Router, key: Key) -> Router {
-    let mut random = [0; 32];
-    entropy::fill(&mut random);
-    let gate = Rc::new(RefCell::new(Gate::new(key, random)));
+    let gate = Rc::new(RefCell::new(Gate::new(key, random())));
+    let life = Cell::new(entropy::generation());
     router.layer(from_fn(move |request: Request, next: Next| {
+        let generation = entropy::generation();
+        if life.replace(generation) != generation {
+            gate.borrow_mut().begin_life(random());
+        }
         let verdict = judge(&mut gate.borrow_mut(), &request);
         async move {
             match verdict {
@@ -133,6 +140,12 @@ fn guarded(router: Router, key: Key) -> Router {
     }))
 }
 
+fn random() -> [u8; 32] {
+    let mut random = [0; 32];
+    entropy::fill(&mut random);
+    random
+}
+
 fn judge(gate: &mut Gate, request: &Request) -> core::result::Result<(), Response> {
     let target = match request.query() {
         Some(query) => format!("{}?{query}", request.path()),
@@ -140,11 +153,13 @@ fn judge(gate: &mut Gate, request: &Request) -> core::result::Result<(), Respons
     };
     let (header, method, now) = (request.header("Authorization"), request.method(), Instant::now());
     let Err(refusal) = gate.admit(header, method.as_str(), &target, now) else { return Ok(()) };
-    let question = format!("{SCHEME} question=\"{}\"", gate.question(now, entropy::u64()));
     Err(match refusal {
-        Refusal::Ask => (Status::UNAUTHORIZED, "this port is for `cargo unikernel ps` and the like, with a key\n")
-            .into_response()
-            .with_header("WWW-Authenticate", &question),
+        Refusal::Ask => {
+            let question = format!("{SCHEME} question=\"{}\"", gate.question(now, entropy::u64()));
+            (Status::UNAUTHORIZED, "this port is for `cargo unikernel ps` and the like, with a key\n")
+                .into_response()
+                .with_header("WWW-Authenticate", &question)
+        }
         Refusal::WrongKey => (Status::FORBIDDEN, "this is not the key of this machine\n").into_response(),
         Refusal::Busy => (Status::TOO_MANY_REQUESTS, "too many requests; try again in half a minute\n").into_response(),
     })
