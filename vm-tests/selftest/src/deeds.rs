@@ -24,6 +24,7 @@ macro_rules! deeds {
 
 deeds! { effort =>
     "none": core::future::ready(()).await,
+    "wait": wait().await,
     "write-text": misuse::write_text(),
     "write-rodata": misuse::write_rodata(),
     "write-relro": misuse::write_relro(),
@@ -46,6 +47,7 @@ deeds! { effort =>
     "interior-free": misuse::interior_free(),
     "wrong-size-free": misuse::wrong_size_free(),
     "double-free-in-task": spawn_supervised(async { misuse::double_free() }).await,
+    "overflow": overflow(),
     "divide-by-zero": misuse::divide_by_zero(),
     "invalid-instruction": misuse::invalid_instruction(),
     "panic": panic!("asked to panic"),
@@ -80,6 +82,17 @@ fn deeper(levels: u32) -> u8 {
     let room = black_box([levels as u8; 1024]);
     let below = if levels > 0 { deeper(levels - 1) } else { 0 };
     black_box(room)[usize::from(below)]
+}
+
+/// For ever, without listening for a stop.
+async fn wait() {
+    misuse::say("waiting");
+    core::future::pending().await
+}
+
+fn overflow() {
+    let most = black_box(u32::MAX);
+    black_box(most + 1);
 }
 
 fn fill_memory() {

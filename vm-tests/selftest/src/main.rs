@@ -1,4 +1,4 @@
-//! The image with every protection.
+//! The image with every protection; with the feature `unprotected` the boot argument `unprotected=LIST` turns them off.
 #![cfg_attr(not(test), no_std, no_main)]
 #![forbid(unsafe_code)]
 
