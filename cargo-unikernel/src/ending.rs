@@ -122,6 +122,8 @@ mod tests {
         check(205 << 8, false, 102, "fault");
         check(207 << 8, false, 103, "out of memory");
         check(209 << 8, false, 104, "a test failed");
+        check(211 << 8, false, 105, "without waiting");
+        check(213 << 8, false, 106, "did not stop in time");
         check(15 << 8, false, 7, "ended itself (exit code 7)");
         check(0, false, 102, "triple fault");
         check(2 << 8, false, 125, "QEMU failed with status 2");
