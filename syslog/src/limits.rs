@@ -25,3 +25,5 @@ pub const ADDRESS_TIME: Duration = Duration::from_secs(60);
 pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The shortest time between two lines about lost lines, or about a collector that is gone: such a line is sent, too.
 pub const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a stop of the machine waits for lines that are not sent.
+pub const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);

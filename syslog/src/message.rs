@@ -119,11 +119,12 @@ impl Message<'_> {
     /// that are too long are cut, characters that may not stand in them become `_`; control characters in the text are
     /// written as `\n` or `\u{1b}`.
     ///
-    /// A header that is longer than `len_max` stands whole: at 480 bytes there is room for any without structured data.
+    /// Elements of structured data that do not fit are left out. A header that is longer than `len_max` stands whole: at 480
+    /// bytes there is room for any without structured data.
     pub fn write(&self, len_max: usize, out: &mut String) {
         let start = out.len();
         self.write_header(out);
-        self.write_data(out);
+        self.write_data(start.saturating_add(len_max), out);
         let header_end = out.len();
         out.push(' ');
         out.push_str(BOM);
@@ -154,22 +155,34 @@ impl Message<'_> {
         out.push(' ');
     }
 
-    fn write_data(&self, out: &mut String) {
-        if self.data.is_empty() {
-            return out.push_str(NIL);
-        }
+    /// Leaves out what would not end before `end_max`.
+    fn write_data(&self, end_max: usize, out: &mut String) {
+        let start = out.len();
         for element in self.data {
-            out.push('[');
-            write_name(&element.id, 32, may_name_data, out);
-            for (name, value) in &element.params {
-                out.push(' ');
-                write_name(name, 32, may_name_data, out);
-                out.push_str("=\"");
-                write_value(value, out);
-                out.push('"');
+            let end = out.len();
+            element.write(out);
+            if out.len() > end_max {
+                out.truncate(end);
             }
-            out.push(']');
         }
+        if out.len() == start {
+            out.push_str(NIL);
+        }
+    }
+}
+
+impl Element {
+    fn write(&self, out: &mut String) {
+        out.push('[');
+        write_name(&self.id, 32, may_name_data, out);
+        for (name, value) in &self.params {
+            out.push(' ');
+            write_name(name, 32, may_name_data, out);
+            out.push_str("=\"");
+            write_value(value, out);
+            out.push('"');
+        }
+        out.push(']');
     }
 }
 
@@ -299,6 +312,15 @@ mod tests {
         let cut = &long[..32];
         check_data(vec![Element::new(&*long).with(&*long, &*long)], &format!("[{cut} {cut}=\"{long}\"]"));
         check_data(vec![Element::new("")], "[-]");
+    }
+
+    #[test]
+    fn structured_data_that_does_not_fit_is_left_out() {
+        let data = [Element::new("a").with("k", "x".repeat(100)), Element::new("b")];
+        let message = Message { data: &data, time: None, text: "", ..message() };
+        let header = "<165>1 - web1.example.org shop - ID47";
+        check_cut(&message, header.len() + 10, &format!("{header} [b] \u{feff}"));
+        check_cut(&message, header.len(), &format!("{header} -"));
     }
 
     #[test]

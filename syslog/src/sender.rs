@@ -3,7 +3,7 @@
 use crate::{
     batch::Batch,
     collector::{Collector, Transport},
-    limits::{BACKOFF_MAX, BACKOFF_MIN, COMPLAINT_INTERVAL, TURN},
+    limits::{BACKOFF_MAX, BACKOFF_MIN, COMPLAINT_INTERVAL, FLUSH_TIME_MAX, TURN},
     message::{Element, Message},
     queue::{Entry, Queue},
     syslog::{Stats, Syslog},
@@ -13,10 +13,12 @@ use alloc::{rc::Rc, string::String};
 use core::{
     cell::{Cell, RefCell},
     fmt,
+    pin::pin,
 };
 use unikernel_net::Stack;
 use unikernel_rt::{
     entropy,
+    future::select,
     log::{Display2Format as Text, info, tail::Tail, warn},
     metrics::{self, Counter},
     sync::Notify,
@@ -39,6 +41,13 @@ pub(crate) struct Shared {
     /// Lines that were lost, and nobody was told of; and when somebody may be.
     untold: Cell<u64>,
     quiet_until: Cell<Instant>,
+    /// Lines that were taken from the queue, and are not sent yet.
+    in_hand: Cell<u64>,
+    /// The machine stops, and the reader is to say when it has read all.
+    flush: Notify,
+    is_flushing: Cell<bool>,
+    is_read: Cell<bool>,
+    progress: Notify,
 }
 
 impl Shared {
@@ -54,7 +63,39 @@ impl Shared {
             news: Notify::of("a line for the syslog collector"),
             untold: Cell::new(0),
             quiet_until: Cell::new(Instant::from_micros(0)),
+            in_hand: Cell::new(0),
+            flush: Notify::of("the stop of the syslog sink"),
+            is_flushing: Cell::new(false),
+            is_read: Cell::new(false),
+            progress: Notify::of("the last lines for the syslog collector"),
         }
+    }
+
+    /// For the stop of the machine: waits until all lines that were logged are sent, but not for long.
+    pub(crate) async fn flush(&self) {
+        self.is_flushing.set(true);
+        self.flush.notify_one();
+        let sent = async {
+            while !self.is_read.get() || self.in_hand.get() > 0 || !self.queue.borrow().is_empty() {
+                self.progress.notified().await;
+            }
+        };
+        if timeout(FLUSH_TIME_MAX, sent).await.is_err() {
+            warn!("syslog: {} did not take the last lines before the stop", Text(&self.collector));
+        }
+    }
+
+    /// The reader has read what there was.
+    fn note_read(&self) {
+        if self.is_flushing.get() {
+            self.is_read.set(true);
+            self.progress.notify_one();
+        }
+    }
+
+    fn let_go(&self, lines: u64) {
+        self.in_hand.set(self.in_hand.get() - lines);
+        self.progress.notify_one();
     }
 
     fn count(&self, change: impl FnOnce(&mut Stats)) {
@@ -68,11 +109,19 @@ impl Shared {
             LOST.add(lines);
             self.count(|stats| stats.lost += lines);
             self.untold.set(self.untold.get() + lines);
+            self.news.notify_one();
         }
+    }
+
+    /// A line that was taken cannot be sent.
+    pub(crate) fn give_up(&self) {
+        self.let_go(1);
+        self.note_lost(1);
     }
 
     /// These lines are on their way.
     pub(crate) fn note_sent(&self, lines: u64) {
+        self.let_go(lines);
         SENT.add(lines);
         self.count(|stats| stats.sent += lines);
         if self.untold.get() > 0 && self.quiet_until.get() <= Instant::now() {
@@ -102,10 +151,13 @@ impl Shared {
     }
 
     pub(crate) fn pop(&self) -> Option<Entry> {
-        self.queue.borrow_mut().pop()
+        let entry = self.queue.borrow_mut().pop()?;
+        self.in_hand.set(self.in_hand.get() + 1);
+        Some(entry)
     }
 
     pub(crate) fn unpop(&self, entry: Entry) {
+        self.in_hand.set(self.in_hand.get() - 1);
         self.queue.borrow_mut().unpop(entry);
     }
 
@@ -165,7 +217,10 @@ pub(crate) async fn collect(shared: Rc<Shared>, mut tail: Tail) {
                 shared.news.notify_one();
             }
             Some(_) => {}
-            None => tail.changed().await,
+            None => {
+                shared.note_read();
+                select(pin!(tail.changed()), pin!(shared.flush.notified())).await;
+            }
         }
         turn += 1;
         if turn % TURN == 0 {

@@ -9,7 +9,7 @@ use crate::{
 use alloc::{rc::Rc, string::String, vec::Vec};
 use unikernel_net::Stack;
 use unikernel_rt::{
-    Acquire, Error, Machine, Result, args,
+    Acquire, Error, Machine, Result, args, lifecycle,
     log::{app_name, require_text, tail::Level, tail::Tail},
     spawn_named,
 };
@@ -19,6 +19,7 @@ use unikernel_rt::{
 /// As an argument of `main` it takes the boot arguments `syslog=` and `hostname=`; without the first, [`start`](Self::start)
 /// does nothing. `syslog=udp:HOST:PORT`, `tcp:` and `tls:` name the collector, by name or address. `tls:` needs
 /// [`Syslog::tls`].
+#[must_use = "nothing is sent before `start`"]
 pub struct Syslog {
     pub(crate) collector: Option<Collector>,
     pub(crate) hostname: Option<String>,
@@ -113,7 +114,8 @@ impl Syslog {
         Syslog { buffer_len: len, ..self }
     }
 
-    /// Starts to send, with the oldest line that is still there. It goes on for as long as the machine lives.
+    /// Starts to send, with the oldest line that is still there. It goes on for as long as the machine lives; a stop in good
+    /// order waits up to [a second](crate::limits::FLUSH_TIME_MAX) for the last lines.
     ///
     /// # Errors
     ///
@@ -130,6 +132,7 @@ impl Syslog {
         let shared = Rc::new(Shared::new(self, collector, stack.clone()));
         spawn_named("syslog reader", collect(shared.clone(), Tail::from_oldest()));
         spawn_named("syslog sender", send(shared.clone()));
+        lifecycle::on_stop_of(&shared, |shared| async move { shared.flush().await });
         Ok(Sink { shared: Some(shared) })
     }
 

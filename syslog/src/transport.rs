@@ -81,13 +81,21 @@ async fn send_some(shared: &Shared, socket: &UdpSocket, peer: SocketAddr, len_ma
     Ok(())
 }
 
-/// Takes a line back; one that was too long comes again, cut.
+/// Takes a line back; one that was too long comes again, cut. One that cannot be cut is lost, or those behind it would wait for
+/// ever.
 fn keep(shared: &Shared, entry: Entry, error: SendError, len_max: &mut usize) -> Result<(), Failure> {
-    shared.unpop(entry);
     match error {
         SendError::TooLong { max, .. } if max < *len_max => *len_max = max,
-        error => return Err(Failure::new(error)),
+        SendError::TooLong { .. } => {
+            shared.give_up();
+            return Ok(());
+        }
+        error => {
+            shared.unpop(entry);
+            return Err(Failure::new(error));
+        }
     }
+    shared.unpop(entry);
     Ok(())
 }
 

@@ -3,18 +3,19 @@
 mod common;
 
 use common::{Received, collect_streams, rfc5424::parse, seconds, stacks, to};
-use std::collections::BTreeSet;
+use std::{cell::OnceCell, collections::BTreeSet, rc::Rc};
 use unikernel_net::Stack;
 use unikernel_rt::{
+    lifecycle,
     log::{
         debug, error, info,
         tail::{Level, Tail},
         trace, warn,
     },
     task::yield_now,
-    time::{Duration, set_unix_time, sleep},
+    time::{Duration, Instant, set_unix_time, sleep},
 };
-use unikernel_syslog::{Element, Facility};
+use unikernel_syslog::{Element, Facility, Sink};
 
 const ME: &str = "sending";
 
@@ -267,4 +268,51 @@ async fn a_collector_out_of_reach_is_told_once() {
     info!("waits");
     seconds(100).await;
     assert!(sink.stats().failures > 3 && sink.stats().sent == 0, "{:?}", sink.stats());
+}
+
+/// Structured data alone is more than a datagram holds: lines come without it, and none holds up the others.
+#[unikernel_rt::test]
+async fn too_much_structured_data_stops_nothing() {
+    let (machine, collector) = stacks();
+    let received = collect_datagrams(&collector, 514);
+    let data = Element::new("big@32473").with("k", "x".repeat(3000));
+    let sink = to("udp", 514).with(data).start(&machine).unwrap();
+    info!("first");
+    info!("second");
+    received.has("second").await;
+    assert_eq!((received.texts(ME), sink.stats().lost), (vec!["first".into(), "second".into()], 0));
+    assert!(received.all().iter().all(|message| message.param("big@32473", "k").is_none()));
+}
+
+/// What the sink has sent when the hooks of a stop are through, and how long they took, in milliseconds.
+async fn sent_at_stop(machine: &Stack, transport: &str) -> (u64, u64) {
+    let (sink, end) = (Rc::new(OnceCell::new()), Rc::new(OnceCell::new()));
+    let (its, into) = (sink.clone(), end.clone());
+    // The first one registered runs last.
+    lifecycle::on_stop(move || async move {
+        let sent = its.get().map(|sink: &Sink| sink.stats().sent);
+        into.set((sent.unwrap(), Instant::now())).unwrap();
+    });
+    sink.set(to(transport, 601).start(machine).unwrap()).unwrap();
+    seconds(5).await;
+    let (before, begun) = (sink.get().unwrap().stats().sent, Instant::now());
+    info!("the last");
+    lifecycle::request_stop();
+    seconds(9).await;
+    let (sent, ended) = *end.get().unwrap();
+    (sent - before, (ended - begun).as_millis() as u64)
+}
+
+#[unikernel_rt::test]
+async fn a_stop_waits_for_the_last_lines() {
+    let (machine, collector) = stacks();
+    let received = collect_datagrams(&collector, 601);
+    assert_eq!(sent_at_stop(&machine, "udp").await, (1, 0));
+    assert_eq!(received.texts(ME), ["the last"]);
+}
+
+#[unikernel_rt::test]
+async fn a_stop_does_not_wait_long_for_a_collector_that_is_gone() {
+    let (machine, _collector) = stacks();
+    assert_eq!(sent_at_stop(&machine, "tcp").await, (0, 1000));
 }
