@@ -89,6 +89,22 @@ pub fn take_flag(flag: &'static str) -> Result<bool> {
     }
 }
 
+/// Succeeds when `key` is absent, or has a value. It is not taken.
+///
+/// # Errors
+///
+/// It is there without a value.
+pub(crate) fn refuse_empty(key: &'static str) -> Result {
+    with_core(|core| {
+        let args = core.args.borrow();
+        let word = args.words.iter().rfind(|word| word.key == key);
+        match word.is_some_and(|word| word.value.as_ref().is_none_or(String::is_empty)) {
+            true => Err(Error::msg(format!("boot argument `{key}=`: it has no value; give it one, or leave it out"))),
+            false => Ok(()),
+        }
+    })
+}
+
 /// Takes every argument `key=value` whose key begins with `prefix`, for keys that carry a number or a name.
 #[cfg(target_os = "none")]
 pub(crate) fn take_prefixed(prefix: &'static str) -> Vec<(String, String)> {

@@ -49,8 +49,9 @@ pub fn require_text(who: &str) -> Result {
     )))
 }
 
-/// Obeys the boot argument `log=`.
+/// Obeys the boot argument `log=`. The name of the machine is checked here for all who take it.
 pub(crate) fn init() -> Result {
+    args::refuse_empty("hostname")?;
     let Some(format) = args::take::<Format>("log")? else { return Ok(()) };
     require_text("the boot argument `log=`")?;
     let hostname = if format == Format::Json { args::take("hostname")? } else { None };
@@ -69,4 +70,29 @@ pub(crate) fn set_app_name(name: &'static str) {
 /// The package of the app; empty in hosted tests.
 pub fn app_name() -> &'static str {
     with_core(|core| core.log.app.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::{String, ToString};
+
+    fn check(line: &'static str, expected: &str) {
+        let shown = crate::sim::run("", async move {
+            with_core(|core| *core.args.borrow_mut() = args::BootArgs::parse(line));
+            init().map_or_else(|error| error.to_string(), |()| String::new())
+        });
+        assert_eq!(shown, expected, "{line}");
+    }
+
+    #[test]
+    fn an_empty_hostname_is_an_error() {
+        let error = "boot argument `hostname=`: it has no value; give it one, or leave it out";
+        for line in ["hostname=", "hostname", "log=json hostname=", "hostname=a hostname="] {
+            check(line, error);
+        }
+        for line in ["", "hostname=a", "hostname= hostname=a"] {
+            check(line, "");
+        }
+    }
 }
