@@ -1,5 +1,7 @@
 //! Dates as HTTP writes them (RFC 9110, 5.6.7), from and to seconds since 1970. No clock is read here.
 
+use unikernel_rt::time::{civil, days_of};
+
 /// The length of `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(crate) const LEN: usize = 29;
 
@@ -32,27 +34,6 @@ pub(crate) fn format(seconds: u64) -> [u8; LEN] {
 fn put(text: &mut [u8], number: u64) {
     text[0] = b'0' + (number / 10) as u8;
     text[1] = b'0' + (number % 10) as u8;
-}
-
-/// Year, month and day of a day since 1970. Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years
-/// start in March, so that the leap day is their last.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + (month <= 2) as u64, month, day)
-}
-
-fn days_of(year: u64, month: u64, day: u64) -> u64 {
-    let year = year - (month <= 2) as u64;
-    let (era, year_of_era) = (year / 400, year % 400);
-    let shifted_month = (month + 9) % 12;
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// The moment of an IMF-fixdate. `None` for anything else: the two obsolete forms have not been sent for decades,

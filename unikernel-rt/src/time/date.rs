@@ -23,14 +23,15 @@ pub struct Rfc3339(pub Duration);
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, micros) = (self.0.as_secs(), self.0.subsec_micros());
-        let (year, month, day) = date(seconds / 86_400);
+        let (year, month, day) = civil(seconds / 86_400);
         let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
 }
 
 /// Year, month and day of a day since 1970-01-01. Years are counted from March here, so that the odd day is the last.
-fn date(days: u64) -> (u64, u64, u64) {
+#[doc(hidden)]
+pub fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_OF_400_YEARS: u64 = 146_097;
     // From 0000-03-01.
     let days = days + 719_468;
@@ -42,6 +43,15 @@ fn date(days: u64) -> (u64, u64, u64) {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (400 * cycle + year + next_year, month, day)
+}
+
+/// The day since 1970-01-01 of a date from then on: the inverse of [`civil`]. Months from 1 to 12.
+#[doc(hidden)]
+pub fn days_of(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (cycle, year) = (year / 400, year % 400);
+    let day = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    cycle * 146_097 + year * 365 + year / 4 - year / 100 + day - 719_468
 }
 
 #[cfg(test)]
@@ -68,9 +78,10 @@ mod tests {
 
     #[test]
     fn every_day_of_400_years_follows_the_one_before() {
-        let mut last = date(0);
+        let mut last = civil(0);
         for day in 1..146_097 {
-            let (year, month, day_of_month) = date(day);
+            let (year, month, day_of_month) = civil(day);
+            assert_eq!(days_of(year, month, day_of_month), day);
             let next = match last {
                 (last_year, 12, 31) => (last_year + 1, 1, 1),
                 (last_year, last_month, _) if day_of_month == 1 => (last_year, last_month + 1, 1),

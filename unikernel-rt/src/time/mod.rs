@@ -11,6 +11,8 @@ mod wall;
 
 pub use core::time::Duration;
 pub use date::{Rfc3339, unix_time_at};
+#[doc(hidden)]
+pub use date::{civil, days_of};
 pub use instant::Instant;
 pub(crate) use queue::TimerQueue;
 pub use sleep::{Sleep, sleep, sleep_until};

@@ -30,7 +30,7 @@ impl Registers {
         let (day, month, year) = (day?, month?, self.century() * 100 + u64::from(year?));
         let sane = second < 60 && minute < 60 && (1..=12).contains(&month) && day >= 1 && day <= days_of(month, year);
         sane.then(|| {
-            let days = days_since_1970(year, month.into(), day.into());
+            let days = super::date::days_of(year, month.into(), day.into());
             ((days * 24 + u64::from(hour)) * 60 + u64::from(minute)) * 60 + u64::from(second)
         })
     }
@@ -63,15 +63,6 @@ fn days_of(month: u8, year: u64) -> u8 {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
-}
-
-/// Howard Hinnant's algorithm (<https://howardhinnant.github.io/date_algorithms.html>), for years from 2000 on.
-fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]
