@@ -45,7 +45,8 @@ impl Qmp {
         Qmp::new(stream)
     }
 
-    fn new(stream: UnixStream) -> Result<Qmp> {
+    /// A connection that exists.
+    pub(crate) fn new(stream: UnixStream) -> Result<Qmp> {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Qmp { stream: BufReader::new(stream), is_open: false })
     }
@@ -80,7 +81,12 @@ impl Qmp {
         self.execute("quit", json!({}), Some(PATIENCE)).map(drop)
     }
 
-    fn execute(&mut self, command: &str, arguments: Value, patience: Option<Duration>) -> Result<Value> {
+    /// Executes any command; how long it may take is `patience`. The result is what QEMU returns.
+    ///
+    /// # Errors
+    ///
+    /// QEMU refuses it, does not answer in time, or has ended.
+    pub fn execute(&mut self, command: &str, arguments: Value, patience: Option<Duration>) -> Result<Value> {
         self.open(PATIENCE)?;
         self.call(command, arguments, patience)
     }

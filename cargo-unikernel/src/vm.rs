@@ -2,11 +2,12 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -14,11 +15,14 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, TERM_SIGNALS},
+    consts::{SIGHUP, SIGINT, SIGTERM, TERM_SIGNALS},
     iterator::Signals,
 };
 
 use crate::{debug, drives, ending::Ending, qmp::Qmp};
+
+/// What waits for a slow listener: up to a MiB of the console, and then QEMU waits.
+const EVENTS_MAX: usize = 64;
 
 /// How long QEMU may take to end in order (to flush its files) before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -60,9 +64,10 @@ pub fn run(
     console: &mut Console<'_>,
     halted: &mut dyn FnMut(&mut Qmp),
 ) -> Result<Ending> {
-    let (sender, events) = mpsc::channel();
+    let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
     // Before QEMU is there, so that no signal can fall between.
-    let mut signals = Signals::new(TERM_SIGNALS).context("cannot listen for signals")?;
+    let hangup = (!ignores_hangups()).then_some(&SIGHUP);
+    let mut signals = Signals::new(TERM_SIGNALS.iter().chain(hangup)).context("cannot listen for signals")?;
     let signal_sender = sender.clone();
     thread::spawn(move || signals.forever().try_for_each(|signal| signal_sender.send(Event::Signal(signal))));
 
@@ -84,16 +89,14 @@ pub fn run(
         console(bytes)
     };
     let mut cut_short = follow(&events, bounds.timeout, &mut listener);
-    if let (Some(Ending::Stopped(SIGINT | SIGTERM)), Some(limit)) = (cut_short, bounds.stop)
-        && stop_in_order(&mut qmp, &events, limit, &mut listener)
-    {
-        cut_short = None;
+    if let (Some(Ending::Stopped(signal @ (SIGINT | SIGTERM | SIGHUP))), Some(limit)) = (cut_short, bounds.stop) {
+        cut_short = stop_in_order(&mut qmp, signal, &events, limit, &mut listener);
     }
     if let Some(Ending::Halted(_)) = cut_short {
         halted(&mut qmp);
     }
     if cut_short.is_some() {
-        stop(&mut child, &events);
+        stop(&mut child, &events, &mut listener);
     }
     let status = child.wait().context("cannot wait for QEMU")?;
     let complained = complaint.join().unwrap_or(false);
@@ -131,7 +134,7 @@ fn relay_stderr(stderr: ChildStderr) -> JoinHandle<bool> {
     })
 }
 
-fn read_console(mut stdout: impl Read, sender: &Sender<Event>) {
+fn read_console(mut stdout: impl Read, sender: &SyncSender<Event>) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(len @ 1..) = stdout.read(&mut buffer) {
         if sender.send(Event::Console(buffer[..len].to_vec())).is_err() {
@@ -142,78 +145,195 @@ fn read_console(mut stdout: impl Read, sender: &Sender<Event>) {
     let _ = sender.send(Event::ConsoleClosed);
 }
 
-/// Hands the console over until it closes; `Some` says why the VM must be stopped before.
-fn follow(events: &Receiver<Event>, timeout: Option<Duration>, console: &mut Console<'_>) -> Option<Ending> {
-    let deadline = timeout.map(|timeout| (timeout, Instant::now() + timeout));
+/// What comes after something the console said.
+enum Next {
+    Closed,
+    Signal(i32),
+    /// The machine has halted, which stands for this exit code.
+    Halted(u8),
+    /// Nobody listens.
+    Unheard,
+    /// The end of the time.
+    Over,
+}
+
+/// Hands the console over until something else comes.
+fn hear(events: &Receiver<Event>, end: Option<Instant>, console: &mut Console<'_>) -> Next {
     loop {
-        let event = match deadline {
+        // Looked at each time: a machine may talk without a pause.
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Next::Over;
+        }
+        let event = match end {
             None => events.recv().map_err(RecvTimeoutError::from),
-            Some((_, end)) => events.recv_timeout(end.saturating_duration_since(Instant::now())),
+            Some(end) => events.recv_timeout(end.saturating_duration_since(Instant::now())),
         };
         match event {
             Ok(Event::Console(bytes)) => match console(&bytes) {
                 Ok(None) => {}
-                Ok(Some(code)) => return Some(Ending::Halted(code)),
-                Err(_) => return Some(Ending::Unheard),
+                Ok(Some(code)) => return Next::Halted(code),
+                Err(_) => return Next::Unheard,
             },
-            Ok(Event::Signal(signal)) => return Some(Ending::Stopped(signal)),
-            Ok(Event::ConsoleClosed) | Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => return deadline.map(|(timeout, _)| Ending::TimedOut(timeout)),
+            Ok(Event::Signal(signal)) => return Next::Signal(signal),
+            Ok(Event::ConsoleClosed) | Err(RecvTimeoutError::Disconnected) => return Next::Closed,
+            Err(RecvTimeoutError::Timeout) => return Next::Over,
         }
     }
 }
 
-/// Asks the machine to stop, by its power button, and waits. False when it did not, or a second signal shows impatience.
-fn stop_in_order(qmp: &mut Qmp, events: &Receiver<Event>, limit: Duration, console: &mut Console<'_>) -> bool {
+/// Follows the machine until it ends; `Some` says why it must be ended before.
+fn follow(events: &Receiver<Event>, timeout: Option<Duration>, console: &mut Console<'_>) -> Option<Ending> {
+    let end = timeout.map(|timeout| Instant::now() + timeout);
+    match hear(events, end, console) {
+        Next::Closed => None,
+        Next::Signal(signal) => Some(Ending::Stopped(signal)),
+        Next::Halted(code) => Some(Ending::Halted(code)),
+        Next::Unheard => Some(Ending::Unheard),
+        Next::Over => timeout.map(Ending::TimedOut),
+    }
+}
+
+/// Asks the machine to stop, by its power button, and waits. `Some` says why it must be ended: it does not stop, or a second
+/// signal shows impatience; or it crashes meanwhile.
+fn stop_in_order(
+    qmp: &mut Qmp,
+    signal: i32,
+    events: &Receiver<Event>,
+    limit: Duration,
+    console: &mut Console<'_>,
+) -> Option<Ending> {
     let start = Instant::now();
     let mut is_silent = true;
     while start.elapsed() < limit {
         if qmp.press_power_button().is_err() {
             // No QEMU that could be asked; perhaps because it has just ended.
-            return hears_the_end(events, Instant::now() + GRACE / 10, console);
+            let has_ended = hear_the_end(events, Instant::now() + GRACE / 10, console);
+            return Some(Ending::Stopped(signal)).filter(|_| !has_ended);
         }
         if is_silent && start.elapsed() >= STOP_SILENCE {
             is_silent = false;
             let limit = limit.as_secs();
-            eprintln!("unikernel: the machine has {limit} s to stop in order; another Ctrl-C ends it at once");
+            say(&format!("the machine has {limit} s to stop in order; another Ctrl-C ends it at once"));
         }
         let press = Instant::now() + PRESS_INTERVAL;
         loop {
-            match events.recv_timeout(press.saturating_duration_since(Instant::now())) {
-                Ok(Event::Console(bytes)) if console(&bytes).is_ok() => {}
-                Ok(Event::ConsoleClosed) | Err(RecvTimeoutError::Disconnected) => return true,
-                Ok(Event::Console(_) | Event::Signal(_)) => return false,
-                Err(RecvTimeoutError::Timeout) => break,
+            match hear(events, Some(press), console) {
+                Next::Over => break,
+                Next::Closed => return None,
+                Next::Signal(signal) => return Some(Ending::Stopped(signal)),
+                Next::Halted(code) => return Some(Ending::Halted(code)),
+                // A terminal that was closed: its machine stops in order all the same.
+                Next::Unheard => {}
             }
         }
     }
-    eprintln!("unikernel: the machine did not stop in {} s and is ended", limit.as_secs());
-    false
+    say(&format!("the machine did not stop in {} s and is ended", limit.as_secs()));
+    Some(Ending::Stopped(signal))
+}
+
+/// On stderr, which may be closed.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "unikernel: {text}");
 }
 
 /// Asks QEMU to end, and kills it if it does not, or if a second signal shows impatience.
-fn stop(child: &mut Child, events: &Receiver<Event>) {
+fn stop(child: &mut Child, events: &Receiver<Event>, console: &mut Console<'_>) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
-    if !asked || !closes(events, Instant::now() + GRACE) {
+    if !asked || !hear_the_end(events, Instant::now() + GRACE, console) {
         // It may have ended meanwhile, which is what we want.
         let _ = child.kill();
+        hear_the_end(events, Instant::now() + GRACE, console);
     }
 }
 
-/// Whether the console is closed before the end of this time; what it still says is dropped.
-fn closes(events: &Receiver<Event>, end: Instant) -> bool {
-    hears_the_end(events, end, &mut |_| Ok(None))
+/// Whether the console is closed before the end of this time; what it still says is handed over.
+fn hear_the_end(events: &Receiver<Event>, end: Instant, console: &mut Console<'_>) -> bool {
+    loop {
+        match hear(events, Some(end), console) {
+            Next::Closed => return true,
+            Next::Signal(_) | Next::Over => return false,
+            // Who cannot be told does not stop the machine from ending.
+            Next::Halted(_) | Next::Unheard => {}
+        }
+    }
 }
 
-/// The same; what it still says is handed over.
-fn hears_the_end(events: &Receiver<Event>, end: Instant, console: &mut Console<'_>) -> bool {
-    loop {
-        match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            // Who cannot be told does not stop the machine from ending.
-            Ok(Event::Console(bytes)) => drop(console(&bytes)),
-            Ok(Event::ConsoleClosed) => return true,
-            Ok(Event::Signal(_)) | Err(_) => return false,
+/// Whether this process was started to go on when its terminal is closed (`nohup`).
+fn ignores_hangups() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    /// QEMU's monitor, which does whatever it is told.
+    fn monitor() -> Qmp {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        thread::spawn(move || {
+            for _ in BufReader::new(&theirs).lines() {
+                writeln!(&theirs, "{{\"return\": {{}}}}").unwrap();
+            }
+        });
+        Qmp::new(ours).unwrap()
+    }
+
+    /// The events that these words are: `closed`, a signal's number, or something that the console says.
+    fn events(words: &str) -> (SyncSender<Event>, Receiver<Event>) {
+        let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
+        for word in words.split(' ') {
+            let said = || Event::Console(word.into());
+            let event = if word == "closed" {
+                Event::ConsoleClosed
+            } else {
+                word.parse().map_or_else(|_| said(), Event::Signal)
+            };
+            sender.send(event).unwrap();
         }
+        (sender, events)
+    }
+
+    /// Notes what is handed over; `crash` halts the machine, and `unheard` is what nobody listens to.
+    fn listener(heard: &mut Vec<String>) -> impl FnMut(&[u8]) -> io::Result<Option<u8>> {
+        |bytes| {
+            heard.push(String::from_utf8_lossy(bytes).into_owned());
+            match bytes {
+                b"crash" => Ok(Some(101)),
+                b"unheard" => Err(io::ErrorKind::BrokenPipe.into()),
+                _ => Ok(None),
+            }
+        }
+    }
+
+    fn check(words: &str, heard_words: &str, expected: Option<Ending>) {
+        let (_sender, events) = events(words);
+        let mut heard = Vec::new();
+        let limit = Duration::from_millis(300);
+        let ending = stop_in_order(&mut monitor(), SIGTERM, &events, limit, &mut listener(&mut heard));
+        assert_eq!((ending, &*heard.join(" ")), (expected, heard_words), "{words}");
+    }
+
+    #[test]
+    fn a_stop_in_order_has_an_end() {
+        check("bye closed", "bye", None);
+        check("bye", "bye", Some(Ending::Stopped(SIGTERM)));
+        check("bye 2 more", "bye", Some(Ending::Stopped(SIGINT)));
+        check("bye crash more", "bye crash", Some(Ending::Halted(101)));
+        check("unheard bye closed", "unheard bye", None);
+    }
+
+    #[test]
+    fn one_that_talks_all_the_time_is_stopped_in_time_and_heard_to_its_end() {
+        let (_sender, events) = events("a crash unheard b closed");
+        let mut heard = Vec::new();
+        let ending = follow(&events, Some(Duration::ZERO), &mut listener(&mut heard));
+        assert_eq!((ending, heard.len()), (Some(Ending::TimedOut(Duration::ZERO)), 0));
+        assert!(!hear_the_end(&events, Instant::now(), &mut listener(&mut heard)));
+        assert!(hear_the_end(&events, Instant::now() + GRACE, &mut listener(&mut heard)));
+        assert_eq!(heard.join(" "), "a crash unheard b");
     }
 }
