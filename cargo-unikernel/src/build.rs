@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 
-use crate::{install, settings::Options};
+use crate::{
+    fs::{print, unless_unheard},
+    install,
+    settings::Options,
+};
 
 /// Which package is built, and how; the same options as cargo's.
 #[derive(clap::Args)]
@@ -86,7 +90,10 @@ impl Build {
         };
         for image in images {
             let bytes = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
-            println!("{} ({} KiB loaded)", image.display(), loaded_len(&bytes).div_ceil(1024));
+            let line = format!("{} ({} KiB loaded)", image.display(), loaded_len(&bytes).div_ceil(1024));
+            if let Err(error) = print(&line) {
+                return unless_unheard(Err(error.into()));
+            }
         }
         Ok(0)
     }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{image, package, symbols::Symbols};
+use crate::{fs::escaped, image, package, symbols::Symbols};
 use decode::Decoder;
 use report::Reports;
 use split::{Piece, Splitter};
@@ -151,9 +151,7 @@ impl<W: Write> Console<W> {
 
 /// Log lines carry what strangers sent: control characters must not reach the terminal.
 pub fn harmless(text: &str) -> String {
-    let escape =
-        |c: char| if c.is_control() && c != '\t' && c != '\n' { c.escape_default().to_string() } else { c.into() };
-    text.chars().map(escape).collect()
+    escaped(text, &['\t', '\n'])
 }
 
 pub(crate) fn build_id(elf: &[u8]) -> Option<String> {

@@ -4,18 +4,26 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{accel, install};
+use crate::{
+    accel,
+    fs::{print, unless_unheard},
+    install,
+};
 
 /// Prints one line for each requirement. The exit code is 1 if an app could not be built or run.
 pub fn run() -> Result<u8> {
+    unless_unheard(check())
+}
+
+fn check() -> Result<u8> {
     let needed = [("QEMU", qemu_version()), ("Rust target", install::rust_target().map(|_| install::TARGET.into()))];
     let mut healthy = true;
     for (name, state) in needed {
         healthy &= state.is_ok();
-        println!("{}", line(name, "missing", &state));
+        print(&line(name, "missing", &state))?;
     }
     // Without KVM everything works, only slower.
-    println!("{}", line("KVM", "not used", &accel::kvm().map(|()| "usable".into())));
+    print(&line("KVM", "not used", &accel::kvm().map(|()| "usable".into())))?;
     Ok(if healthy { 0 } else { 1 })
 }
 

@@ -19,7 +19,7 @@ use clap::Subcommand;
 pub use create::{Source, write_content};
 pub use draft::Draft;
 pub use open::{Access, Image, on_disk};
-pub use text::{print, unless_unheard};
+pub use text::{escaped, is_unheard, print, printable, unless_unheard};
 
 /// What `image` is about.
 #[derive(Subcommand)]

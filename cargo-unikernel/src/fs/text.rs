@@ -29,10 +29,15 @@ pub fn print(text: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-/// A name as a terminal may see it: control characters are escaped.
-pub fn printable(name: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    name.chars().map(escape).collect()
+/// Text of strangers as a terminal may see it: control characters are escaped.
+pub fn printable(text: &str) -> String {
+    escaped(text, &[])
+}
+
+/// The same, but for those of `kept`.
+pub fn escaped(text: &str, kept: &[char]) -> String {
+    let is_shown = |c: char| !c.is_control() || kept.contains(&c);
+    text.chars().map(|c| if is_shown(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
 }
 
 /// Seconds since 1970 as a date and a time of UTC.

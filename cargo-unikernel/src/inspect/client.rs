@@ -13,6 +13,8 @@ use unikernel_inspect::{
     challenge::{authorization, parameter},
 };
 
+use crate::fs::printable;
+
 /// How long connecting and an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -88,7 +90,7 @@ impl Client {
             (403, _) => {
                 anyhow!("this is not the key of {}; it is what its boot argument `inspect-key=` says", self.address)
             }
-            (_, Ok(text)) => anyhow!("{} answers: {}", self.address, super::table::printable(&text)),
+            (_, Ok(text)) => anyhow!("{} answers: {}", self.address, printable(&text)),
             (_, Err(error)) => error,
         }
     }
@@ -100,7 +102,9 @@ impl Client {
     fn send(&mut self, method: &str, path: &str, authorization: Option<&str>) -> Result<Answer> {
         let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{authorization}\r\n", self.address);
-        self.stream.get_mut().write_all(request.as_bytes()).with_context(|| self.lost())?;
+        let sent = self.stream.get_mut().write_all(request.as_bytes());
+        // As text: a closed pipe among the causes is that of our own output, which nobody reads any more.
+        sent.map_err(|error| anyhow!("{}: {error}", self.lost()))?;
         let begun = Instant::now();
         let (status, fields) = self.read_head().with_context(|| self.lost())?;
         self.has_answered = true;
@@ -182,7 +186,10 @@ pub(super) fn encoded(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{net::TcpListener, thread};
+    use std::{
+        net::{Shutdown, TcpListener},
+        thread,
+    };
 
     /// What a client says when the machine answers so, whatever it asks.
     fn check(answers: &[&'static str], expected: &str) {
@@ -224,7 +231,7 @@ mod tests {
     fn refusals_say_why() {
         check(&[QUESTION, "HTTP/1.1 403 Forbidden\r\nContent-Length: 1\r\n\r\nx"], "not the key of MACHINE");
         check(&[QUESTION, "HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nlater"], "MACHINE answers: later");
-        check(&[QUESTION, "HTTP/1.1 400 Bad\r\nContent-Length: 5\r\n\r\n\x1b[31m"], "MACHINE answers: ?[31m");
+        check(&[QUESTION, "HTTP/1.1 400 Bad\r\nContent-Length: 5\r\n\r\n\x1b[31m"], "MACHINE answers: \\u{1b}[31m");
     }
 
     #[test]
@@ -240,6 +247,17 @@ mod tests {
         ] {
             check(answers, expected);
         }
+    }
+
+    #[test]
+    fn a_machine_that_is_lost_is_not_an_output_that_nobody_reads() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut client = Client::open(&address, "the key of this test".parse().unwrap()).unwrap();
+        client.stream.get_ref().shutdown(Shutdown::Both).unwrap();
+        let error = client.get::<u32>("/x").unwrap_err();
+        assert!(!crate::fs::is_unheard(&error), "{error:#}");
+        assert!(format!("{error:#}").contains("nothing answers at 127.0.0.1"));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `cargo unikernel tcpdump`: the frames of a machine, as a file that Wireshark reads.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, ErrorKind, IsTerminal, Read, Write, stdout},
     net::{IpAddr, TcpStream},
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     sync::{
         Arc,
@@ -36,8 +37,8 @@ pub struct Tcpdump {
     /// Only frames from or to this port.
     #[arg(long)]
     port: Option<u16>,
-    /// Only frames of this protocol: tcp, udp, icmp or arp.
-    #[arg(long, visible_alias = "proto")]
+    /// Only frames of this protocol.
+    #[arg(long, visible_alias = "proto", value_parser = ["tcp", "udp", "icmp", "arp"])]
     protocol: Option<String>,
     /// Keeps so many bytes of each frame.
     #[arg(short = 's', long, value_name = "BYTES")]
@@ -57,11 +58,15 @@ impl Tcpdump {
     }
 
     fn capture(self) -> Result<u8> {
-        let mut out = self.output()?;
+        if self.write.is_none() && stdout().is_terminal() {
+            bail!("a capture is no text; name a file with -w FILE, or add `| tshark -r -`");
+        }
         let mut client = self.target.open()?;
         let answer = client.begin("GET", &self.path())?;
         let number = answer.field(CAPTURE_HEADER).and_then(|number| number.parse::<u64>().ok());
         let number = number.context("the answer is not a capture")?;
+        // Not before: a file that is there stays what it is when the machine refuses.
+        let mut out = self.output()?;
         eprintln!("capturing; interrupt to end");
         let (begun, stream) = client.into_rest();
         let written = self.relay(&begun, &stream, &mut out)?;
@@ -74,17 +79,11 @@ impl Tcpdump {
         Ok(0)
     }
 
+    /// A new file is for this user only: frames hold secrets.
     fn output(&self) -> Result<Box<dyn Write>> {
-        match &self.write {
-            Some(path) => {
-                let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
-                Ok(Box::new(file))
-            }
-            None if stdout().is_terminal() => {
-                bail!("a capture is no text; name a file with -w FILE, or add `| tshark -r -`")
-            }
-            None => Ok(Box::new(stdout())),
-        }
+        let Some(path) = &self.write else { return Ok(Box::new(stdout())) };
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+        Ok(Box::new(file.with_context(|| format!("{} cannot be written", path.display()))?))
     }
 
     fn path(&self) -> String {

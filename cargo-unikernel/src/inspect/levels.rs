@@ -3,6 +3,8 @@
 use anyhow::Result;
 use unikernel_inspect::wire::{LevelRule, Levels};
 
+use crate::fs::printable;
+
 use super::{
     Target,
     client::encoded,
@@ -49,7 +51,7 @@ fn text(levels: &Levels) -> String {
     }
     let mut text = table.text();
     if levels.rules.iter().any(|rule| detail(&rule.level) > detail(&levels.built)) {
-        let built = super::table::printable(&levels.built);
+        let built = printable(&levels.built);
         text += &format!("The image was built with DEFMT_LOG={built}: more detailed lines are not in it.\n");
     }
     text

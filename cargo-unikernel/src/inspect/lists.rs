@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use serde::de::DeserializeOwned;
 use unikernel_inspect::wire::{Socket, Sockets, Task, Tasks};
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
         Table, time,
     },
 };
+use crate::fs::printable;
 
 /// Pages of one list: more than any machine has, if each has something on it.
 const PAGES_MAX: usize = 100_000;
@@ -40,25 +42,37 @@ pub struct Netstat {
 
 /// All tasks, on one page.
 pub(super) fn tasks(client: &mut Client) -> Result<Tasks> {
-    let mut all: Tasks = client.get("/ps")?;
-    for _ in 0..PAGES_MAX {
-        let Some(from) = all.next else { return Ok(all) };
-        let page: Tasks = client.get(&format!("/ps?from={from}"))?;
+    all(client, "/ps", |all: &mut Tasks, page| {
+        all.now_micros = page.now_micros;
         all.tasks.extend(page.tasks);
         all.next = page.next;
-    }
-    bail!("the list of tasks does not end");
+        all.next.map(|next| next as u64)
+    })
 }
 
 fn sockets(client: &mut Client) -> Result<Sockets> {
-    let mut all: Sockets = client.get("/netstat")?;
-    for _ in 0..PAGES_MAX {
-        let Some(from) = all.next else { return Ok(all) };
-        let page: Sockets = client.get(&format!("/netstat?from={from}"))?;
+    all(client, "/netstat", |all: &mut Sockets, page| {
         all.sockets.extend(page.sockets);
         all.next = page.next;
+        all.next
+    })
+}
+
+/// All pages of a list as one; `add` adds one and says where the next begins.
+fn all<T: Default + DeserializeOwned>(
+    client: &mut Client,
+    path: &str,
+    add: impl Fn(&mut T, T) -> Option<u64>,
+) -> Result<T> {
+    let (mut all, mut from) = (T::default(), 0);
+    for _ in 0..PAGES_MAX {
+        let page = client.get(&format!("{path}?from={from}"))?;
+        match add(&mut all, page) {
+            Some(next) => from = next,
+            None => return Ok(all),
+        }
     }
-    bail!("the list of sockets does not end");
+    bail!("the list at {path} does not end");
 }
 
 impl Ps {
@@ -104,7 +118,7 @@ fn netstat_text(sockets: &[Socket]) -> String {
     let mut table = Table::new(&[&columns[..], &[("RTT", Right), ("AGAIN", Right)]].concat());
     let mut states = BTreeMap::new();
     for socket in sockets {
-        *states.entry(super::table::printable(&socket.state)).or_insert(0) += 1;
+        *states.entry(printable(&socket.state)).or_insert(0) += 1;
         table.push([
             socket.state.clone(),
             socket.receive_queue.to_string(),

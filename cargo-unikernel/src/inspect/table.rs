@@ -1,5 +1,7 @@
 //! Text in columns, for people.
 
+use crate::fs::printable;
+
 /// How a column is aligned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
@@ -40,11 +42,6 @@ impl Table {
     }
 }
 
-/// Text of a machine without what a terminal would obey.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
-}
-
 /// A time, short.
 pub(super) fn time(micros: u64) -> String {
     match micros {
@@ -63,7 +60,7 @@ mod tests {
         let mut table = Table::new(&[("N", Align::Right), ("NAME", Align::Left), ("X", Align::Left)]);
         table.push(["1".into(), "a long name".into(), "x".into()]);
         table.push(["100".into(), "\x1b[2J".into(), String::new()]);
-        assert_eq!(table.text(), "  N  NAME         X\n  1  a long name  x\n100  ?[2J\n");
+        assert_eq!(table.text(), "  N  NAME         X\n  1  a long name  x\n100  \\u{1b}[2J\n");
     }
 
     #[test]

@@ -71,12 +71,13 @@ impl Top {
     }
 
     fn watch(self) -> Result<u8> {
-        let mut client = self.target.open()?;
         let is_terminal = stdout().is_terminal();
         let count = self.count.unwrap_or(if is_terminal { u64::MAX } else { 1 });
-        let mut before = tasks(&mut client)?;
+        let mut before = tasks(&mut self.target.open()?)?;
         for _ in 0..count {
             thread::sleep(Duration::from_secs_f64(self.delay));
+            // The machine does not keep a silent connection as long as a delay may be.
+            let mut client = self.target.open()?;
             let after = tasks(&mut client)?;
             let interval = Interval::between(&before, &after, client.get("/heap")?);
             match self.json {
