@@ -130,8 +130,8 @@ pub fn shell_line(program: &str, arguments: &[OsString]) -> String {
     line
 }
 
-/// `shlex` also quotes commas and `=`, which QEMU's options are full of and no shell minds.
-fn quote(word: &str) -> String {
+/// A word for a shell. `shlex` also quotes commas and `=`, which QEMU's options are full of and no shell minds.
+pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

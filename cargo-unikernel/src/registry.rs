@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{disk, qmp};
+use crate::{console::build_id, disk, qmp};
 
 /// What is known about a VM that runs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -26,6 +26,9 @@ pub struct Note {
     pub image: PathBuf,
     /// The socket of QEMU's monitor.
     pub monitor: PathBuf,
+    /// The build id of the image, if it has one.
+    #[serde(default)]
+    pub build_id: Option<String>,
 }
 
 /// The note of a VM; gone when this is dropped.
@@ -35,13 +38,15 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Leaves a note about this process's VM.
-    pub fn new(image: &Path) -> Result<Registration> {
+    /// Leaves a note about this process's VM, whose image has the bytes `elf`.
+    pub fn new(image: &Path, elf: &[u8]) -> Result<Registration> {
         let folder = folder()?;
         let pid = std::process::id();
         let image = fs::canonicalize(image).with_context(|| format!("cannot find {}", image.display()))?;
         let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let note = Note { pid, name, image, monitor: folder.join(format!("{pid}.monitor")) };
+        let monitor = folder.join(format!("{pid}.monitor"));
+        check_socket(&monitor)?;
+        let note = Note { pid, name, image, monitor, build_id: build_id(elf) };
         let file = folder.join(format!("{pid}.json"));
         // What a killed process of the same number left.
         let _ = fs::remove_file(&note.monitor);
@@ -123,6 +128,19 @@ pub(crate) fn folder() -> Result<PathBuf> {
     }
 }
 
+/// Sockets have short names, and QEMU does not start with a longer one.
+pub(crate) fn check_socket(socket: &Path) -> Result<()> {
+    // unix(7): `sun_path`, without the zero at its end.
+    const SOCKET_LEN_MAX: usize = 107;
+    let len = socket.as_os_str().len();
+    ensure!(
+        len <= SOCKET_LEN_MAX,
+        "{} has {len} bytes, and a socket's path at most {SOCKET_LEN_MAX}; set XDG_RUNTIME_DIR to a folder with a shorter path",
+        socket.display()
+    );
+    Ok(())
+}
+
 /// In a folder for everybody, somebody else could have made it first.
 fn check_private(folder: &Path) -> Result<()> {
     let facts = fs::symlink_metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?;
@@ -140,7 +158,13 @@ mod tests {
     use super::*;
 
     fn check(wanted: Option<&str>, expected: &str) {
-        let note = |pid, name: &str| Note { pid, name: name.into(), image: PathBuf::new(), monitor: PathBuf::new() };
+        let note = |pid, name: &str| Note {
+            pid,
+            name: name.into(),
+            image: PathBuf::new(),
+            monitor: PathBuf::new(),
+            build_id: None,
+        };
         let result = choose(vec![note(7, "echo"), note(8, "hello"), note(9, "hello")], wanted);
         assert_eq!(result.map_or_else(|error| error.to_string(), |note| note.pid.to_string()), expected);
     }

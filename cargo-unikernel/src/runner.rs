@@ -16,6 +16,7 @@ use crate::{
     console::Console,
     disk, drives, dump,
     ending::Ending,
+    fs::{print, unless_unheard},
     image, install, module, package, port, qemu,
     qmp::Qmp,
     registry::Registration,
@@ -103,8 +104,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let mut boot_arguments = boot_arguments(&arguments.words, &arguments.verbatim, is_test)?;
     let cores = arguments.options.dump_on_crash.clone();
     if cores.is_some() {
-        // So that there is something to dump.
-        boot_arguments.push("on-crash=halt".into());
+        halt_on_crash(&mut boot_arguments)?;
     }
     let origin = package::origin_of(&arguments.elf)?;
     let accel = accel::choose(arguments.options.accel, accel::kvm())?;
@@ -123,8 +123,8 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         extra: &extra,
     };
     if arguments.dry_run {
-        println!("{}", qemu::shell_line(install::QEMU, &vm.arguments()));
-        return Ok(0);
+        let line = qemu::shell_line(install::QEMU, &vm.arguments());
+        return unless_unheard(print(&line).map(|()| 0).map_err(Into::into));
     }
     let program = install::qemu().map_err(anyhow::Error::msg)?;
     port::check_free(&settings.ports)?;
@@ -149,7 +149,7 @@ fn boot(
 ) -> Result<u8> {
     let mut console = Console::new(vm.image, elf, workspace, io::stdout());
     // Without a note `dump` does not find this VM, which is no reason not to run it.
-    let registration = Registration::new(vm.image)
+    let registration = Registration::new(vm.image, elf)
         .inspect_err(|problem| eprintln!("unikernel: `cargo unikernel dump` will not find this VM: {problem:#}"))
         .ok();
     let registered = registration.iter().flat_map(Registration::arguments);
@@ -190,6 +190,18 @@ fn boot_arguments(words: &[String], verbatim: &[String], is_test: bool) -> Resul
     Ok(arguments)
 }
 
+/// So that there is something to dump.
+fn halt_on_crash(boot_arguments: &mut Vec<String>) -> Result<()> {
+    const HALT: &str = "on-crash=halt";
+    if let Some(other) = boot_arguments.iter().find(|word| word.starts_with("on-crash=") && *word != HALT) {
+        bail!(
+            "with `--dump-on-crash` a crashed machine halts for its core to be written; leave away that option, or `{other}`"
+        );
+    }
+    boot_arguments.push(HALT.into());
+    Ok(())
+}
+
 /// QEMU's options for a machine that waits for a debugger.
 fn paused(socket: &Path) -> [String; 5] {
     let socket = format!("socket,id=gdb,path={},server=on,wait=off", disk::for_qemu(socket));
@@ -218,5 +230,22 @@ mod tests {
         check("ip=10.0.2.15/24 gw=10.0.2.2", false, Ok("ip=10.0.2.15/24 gw=10.0.2.2 raw"));
         check("timers a=b", true, Ok("test=timers a=b raw"));
         check("timers", false, Err("`timers` is no boot argument; write key=value, such as `ip=10.0.2.15/24`"));
+    }
+
+    #[test]
+    fn a_machine_with_a_core_halts_when_it_crashes() {
+        let check = |word: &str, expected: Result<&str, &str>| {
+            let mut words = vec![word.to_owned()];
+            let result = halt_on_crash(&mut words).map(|()| words.join(" ")).map_err(|error| error.to_string());
+            match (result, expected) {
+                (Ok(words), Ok(expected)) => assert_eq!(words, expected),
+                (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+                other => panic!("{other:?}"),
+            }
+        };
+        check("a=b", Ok("a=b on-crash=halt"));
+        check("on-crash=halt", Ok("on-crash=halt on-crash=halt"));
+        check("on-crash=reboot", Err("leave away that option, or `on-crash=reboot`"));
+        check("on-crash=exit", Err("`on-crash=exit`"));
     }
 }
