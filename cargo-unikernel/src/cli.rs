@@ -108,6 +108,25 @@ mod tests {
     }
 
     #[test]
+    fn options_that_would_be_of_no_effect_are_refused() {
+        let check = |words: &str, is_good: bool| {
+            let line = format!("cargo-unikernel {words}");
+            assert_eq!(Cli::try_parse_from(line.split(' ')).is_ok(), is_good, "{words}");
+        };
+        check("debug --core a --image b --command c --accel tcg -- -batch", true);
+        check("debug --image b --memory 64M --break main", true);
+        check("debug --core a --package b --release", true);
+        for option in ["--boot c=d", "--break main", "--disk d", "--volume d=e", "--memory 64M", "--port 1:2"] {
+            check(&format!("debug --core a {option}"), false);
+        }
+        for option in ["--package c", "--release", "--features d"] {
+            check(&format!("debug --image b {option}"), false);
+        }
+        check("tcpdump a:1 --proto udp", true);
+        check("tcpdump a:1 --protocol ftp", false);
+    }
+
+    #[test]
     fn both_ways_of_calling_are_one() {
         for line in ["cargo-unikernel unikernel doctor", "cargo-unikernel doctor"] {
             let words = without_cargo_word(line.split(' ').map(OsString::from).collect());

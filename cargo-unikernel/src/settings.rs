@@ -128,6 +128,7 @@ impl Settings {
         let memory = package.memory.as_deref().unwrap_or(MEMORY).parse()?;
         let machine = package.machine.as_deref().unwrap_or("q35").parse()?;
         let net = if package.net == Some(false) { Net::None } else { Net::User };
+        let has_ports = !options.ports.is_empty();
         let settings = Settings {
             ports: if options.ports.is_empty() { package_ports } else { options.ports },
             memory: options.memory.unwrap_or(memory),
@@ -138,6 +139,9 @@ impl Settings {
             pcap: options.pcap,
             timeout: options.timeout,
         };
+        if has_ports && settings.net == Net::None {
+            return Err("`--port` is of no use to a VM without a network; leave it away, or say `--net user`".into());
+        }
         Ok(settings.without_unreachable_ports())
     }
 
@@ -287,6 +291,8 @@ mod tests {
         let ports = vec![Port { host: 9090, guest: 80 }];
         assert_eq!(merge(Options { ports: ports.clone(), ..Default::default() }, false).ports, ports);
         assert_eq!(merge(Options { net: Some(Net::None), ..Default::default() }, false).ports, []);
+        let useless = Options { net: Some(Net::None), ports, ..Default::default() };
+        assert!(Settings::merge(&package, useless, false).unwrap_err().starts_with("`--port` is of no use"));
         assert_eq!(merge(Options::default(), true).ports, []);
     }
 }

@@ -20,7 +20,7 @@ use signal_hook::{consts::SIGINT, flag};
 
 use crate::{
     build::{self, Selection},
-    dump, image,
+    dump, image, registry,
     settings::Options,
 };
 
@@ -30,6 +30,24 @@ const COMMANDS: &str = include_str!("uk.py");
 /// What the runner says when a debugger can be attached.
 pub const READY: &str = "unikernel: waiting for a debugger";
 
+/// Options that say nothing about a finished image.
+const OF_A_BUILD: [&str; 3] = ["package", "release", "features"];
+/// Options that say nothing about a core.
+const OF_A_MACHINE: [&str; 12] = [
+    "ports",
+    "memory",
+    "machine",
+    "net",
+    "modules",
+    "disk",
+    "volume",
+    "pcap",
+    "dump_on_crash",
+    "timeout",
+    "boot",
+    "breaks",
+];
+
 /// What to debug, and what gdb is to do first.
 #[derive(clap::Args)]
 // Here `-p` means what it means to cargo.
@@ -38,10 +56,10 @@ pub struct Arguments {
     #[command(flatten)]
     selection: Selection,
     /// A finished image, instead of building one.
-    #[arg(long, value_name = "ELF")]
+    #[arg(long, value_name = "ELF", conflicts_with_all = OF_A_BUILD)]
     image: Option<PathBuf>,
     /// Looks at a core from `cargo unikernel dump` instead of starting a machine.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_A_MACHINE)]
     core: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
@@ -70,7 +88,8 @@ pub fn exec(arguments: Arguments) -> Result<u8> {
     let folder = Folder::new()?;
     match &arguments.core {
         Some(core) => {
-            // The note in the core moves the symbols; this says whether core and image belong together.
+            // The note in the core moves the symbols; these say whether core and image belong together.
+            dump::check_build(core, &elf)?;
             dump::slide(core, &elf)?;
             let open = format!("uk open {}", core.display());
             gdb(&arguments, &folder, &image, &open)
@@ -81,6 +100,7 @@ pub fn exec(arguments: Arguments) -> Result<u8> {
 
 fn debug_machine(arguments: &Arguments, folder: &Folder, image: &Path, elf: &[u8]) -> Result<u8> {
     let socket = folder.0.join("gdb");
+    registry::check_socket(&socket)?;
     let file = object::File::parse(elf).context("the image is no ELF file")?;
     let place = |name| {
         let symbol = file.symbol_by_name(name);
@@ -89,7 +109,7 @@ fn debug_machine(arguments: &Arguments, folder: &Folder, image: &Path, elf: &[u8
             .with_context(|| format!("the image has no symbol `{name}`; build it again"))
     };
     let attach =
-        format!("uk attach {} {:#x} {:#x}", socket.display(), place("__relocated")?, place("__unikernel_main")?);
+        format!("uk attach {} {:#x} {:#x}", word_for_gdb(&socket), place("__relocated")?, place("__unikernel_main")?);
     // gdb handles Ctrl-C; it is not our end.
     flag::register(SIGINT, Arc::new(AtomicBool::new(false))).context("cannot listen for signals")?;
     let mut machine = Machine::start(arguments, &socket, image)?;
@@ -114,7 +134,7 @@ fn gdb(arguments: &Arguments, folder: &Folder, image: &Path, first: &str) -> Res
         gdb.arg("-iex").arg(format!("add-auto-load-safe-path {}", printers.display()));
         gdb.arg("-ix").arg(printers.join("gdb_load_rust_pretty_printers.py"));
     }
-    gdb.args(&arguments.gdb).arg("-x").arg(script).arg("-ex").arg(format!("file {}", image.display()));
+    gdb.args(&arguments.gdb).arg("-x").arg(script).arg("-ex").arg(format!("file {}", word_for_gdb(image)));
     gdb.args(["-ex", first]);
     for place in &arguments.breaks {
         gdb.arg("-ex").arg(format!("break {place}"));
@@ -124,6 +144,11 @@ fn gdb(arguments: &Arguments, folder: &Folder, image: &Path, first: &str) -> Res
     }
     let status = gdb.status().context("cannot start gdb")?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// A path as a word of a command of gdb.
+fn word_for_gdb(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// gdb's views of Rust's types, which come with the toolchain.
@@ -154,7 +179,9 @@ struct Machine {
 impl Machine {
     fn start(arguments: &Arguments, socket: &Path, image: &Path) -> Result<Machine> {
         let own = env::current_exe().context("cannot find the tool's own file")?;
-        let mut runner = Command::new(own);
+        let mut runner = Command::new(&own);
+        // So that it ends with us, and the machine with it, however we end.
+        runner.arg("babysit").arg(std::process::id().to_string()).arg("--").arg(&own);
         runner.arg("runner").arg(image).args(arguments.options.words()).arg("--gdb").arg(socket).args(&arguments.boot);
         // In a group of its own, so that Ctrl-C in gdb does not end it.
         runner.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -192,7 +219,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Folder> {
-        let folder = crate::registry::folder()?.join(format!("debug-{}", std::process::id()));
+        let folder = registry::folder()?.join(format!("debug-{}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Folder(folder))
     }

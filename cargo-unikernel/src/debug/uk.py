@@ -85,13 +85,28 @@ class Uk(gdb.Command):
         super().__init__("uk", gdb.COMMAND_USER, prefix=True)
 
 
-class Attach(gdb.Command):
-    """uk attach SOCKET RELOCATED MAIN: boots a paused machine up to the app, with the symbols where the code is."""
+class Command(gdb.Command):
+    """A command of ours: `uk NAME`. What gdb cannot do is told in a sentence, not by a trace of Python."""
+
+    name = ""
 
     def __init__(self):
-        super().__init__("uk attach", gdb.COMMAND_USER)
+        super().__init__("uk " + self.name, gdb.COMMAND_USER)
 
     def invoke(self, text, _from_tty):
+        try:
+            self.run(text)
+        except gdb.error as problem:
+            hint = "was the image built by `cargo unikernel debug`, and is it the one that runs?"
+            raise gdb.GdbError("`uk %s` is not possible: %s; %s" % (self.name, problem, hint))
+
+
+class Attach(Command):
+    """uk attach SOCKET RELOCATED MAIN: boots a paused machine up to the app, with the symbols where the code is."""
+
+    name = "attach"
+
+    def run(self, text):
         socket, relocated, main = gdb.string_to_argv(text)
         image = gdb.current_progspace().filename
         # Until the image has its address, its symbols are wrong; gdb would read code there.
@@ -101,7 +116,8 @@ class Attach(gdb.Command):
         run_to(int(relocated, 0))
         slide = int(gdb.parse_and_eval("$r12")) & (1 << 64) - 1
         run_to((int(main, 0) + slide) & (1 << 64) - 1)
-        gdb.execute("symbol-file -o %#x %s" % (slide, image), to_string=True)
+        quoted = image.replace("\\", "\\\\").replace('"', '\\"')
+        gdb.execute('symbol-file -o %#x "%s"' % (slide, quoted), to_string=True)
         print("the image lies at %#x beyond where it was linked; `help uk` lists our commands" % slide)
         gdb.execute("frame")
 
@@ -115,36 +131,33 @@ def run_to(address):
         raise gdb.GdbError("the machine stopped at %#x, before it came to %#x" % (here, address))
 
 
-class Open(gdb.Command):
+class Open(Command):
     """uk open CORE: opens a core of the image; a note in it moves the symbols."""
 
-    def __init__(self):
-        super().__init__("uk open", gdb.COMMAND_USER)
+    name = "open"
 
-    def invoke(self, text, _from_tty):
+    def run(self, text):
         gdb.execute("core-file " + text)
 
 
-class Layout(gdb.Command):
+class Layout(Command):
     """Where image, stack and physical memory lie at this boot."""
 
-    def __init__(self):
-        super().__init__("uk layout", gdb.COMMAND_USER)
+    name = "layout"
 
-    def invoke(self, _text, _from_tty):
+    def run(self, _text):
         at = symbol("__unikernel_layout")
         names = ["slide", "direct map", "stack bottom", "stack top", "direct map length"]
         for number, name in enumerate(names):
             print("%-18s %#018x" % (name, word(at + 16 + 8 * number)))
 
 
-class Tasks(gdb.Command):
+class Tasks(Command):
     """The tasks: number, polls, name or place of the spawn, and what each waits for."""
 
-    def __init__(self):
-        super().__init__("uk tasks", gdb.COMMAND_USER)
+    name = "tasks"
 
-    def invoke(self, _text, _from_tty):
+    def run(self, _text):
         executor = core()["executor"]
         running = cell(executor["current"])
         print("%5s %8s  %-36s %s" % ("task", "polls", "name", "waits for"))
@@ -163,13 +176,12 @@ def name_of(name):
     return text(name["name"]) or "%s:%d" % (text(place["filename"]), int(place["line"]))
 
 
-class Sockets(gdb.Command):
+class Sockets(Command):
     """The network: listeners, sockets for datagrams, connections with their states, and how many handshakes there are."""
 
-    def __init__(self):
-        super().__init__("uk sockets", gdb.COMMAND_USER)
+    name = "sockets"
 
-    def invoke(self, _text, _from_tty):
+    def run(self, _text):
         found = list(networks())
         if not found:
             raise gdb.GdbError("the app has no network stack, or it has not started yet")
@@ -208,13 +220,12 @@ def end(address, port):
     return "%s:%d" % (whole.ipv4_mapped, port) if whole.ipv4_mapped else "[%s]:%d" % (whole, port)
 
 
-class Heap(gdb.Command):
+class Heap(Command):
     """How much of the heap is in use, and the blocks by size."""
 
-    def __init__(self):
-        super().__init__("uk heap", gdb.COMMAND_USER)
+    name = "heap"
 
-    def invoke(self, _text, _from_tty):
+    def run(self, _text):
         blocks = static("platform::x86_64::heap::HEAP")["__0"]["value"]["blocks"]
         stats = blocks["stats"]
         kib = tuple(int(stats[name]) >> 10 for name in ("in_use", "total", "peak"))
@@ -230,13 +241,12 @@ class Heap(gdb.Command):
         print("%12s %10d" % ("more", int(blocks["large_blocks"])))
 
 
-class Log(gdb.Command):
+class Log(Command):
     """The newest log lines, whether the console has had them or not."""
 
-    def __init__(self):
-        super().__init__("uk log", gdb.COMMAND_USER)
+    name = "log"
 
-    def invoke(self, _text, _from_tty):
+    def run(self, _text):
         ring = static("platform::x86_64::log_ring::__unikernel_log")["__0"]["value"]
         memory = ring["bytes"]
         low, high = memory.type.range()
