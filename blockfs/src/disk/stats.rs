@@ -1,8 +1,11 @@
 //! What a disk was asked, and how long it took: for the metrics of the machine.
 
 use super::router::Lines;
-use alloc::{rc::Rc, string::String, vec::Vec};
-use core::cell::{Cell, RefCell};
+use alloc::{format, rc::Rc, string::String, vec::Vec};
+use core::{
+    cell::{Cell, RefCell},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use unikernel_rt::{
     device::{BlockCompletion, BlockOp},
     metrics::{Buckets, Page, Stopwatch, collect_with},
@@ -31,9 +34,17 @@ const OPS: [(BlockOp, &str); 5] = [
     (BlockOp::WriteZeroes, "write-zeroes"),
 ];
 
+/// Disks that were told apart by their numbers.
+static NUMBERED: AtomicUsize = AtomicUsize::new(0);
+
 impl Stats {
-    pub(super) fn new(name: &str) -> Stats {
-        Stats { name: name.into(), begun: RefCell::default(), by_op: Default::default() }
+    /// Of the disk with this serial. One without is given a number: each has lines of its own.
+    pub(super) fn new(serial: &str) -> Stats {
+        let name = match serial {
+            "" => format!("#{}", NUMBERED.fetch_add(1, Ordering::Relaxed)),
+            _ => serial.into(),
+        };
+        Stats { name, begun: RefCell::default(), by_op: Default::default() }
     }
 
     /// A request is made.
