@@ -87,8 +87,13 @@ impl Vm {
 
     /// Asks the runner to stop, as Ctrl-C in a terminal does.
     pub fn stop(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// Sends the runner a signal.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.runner.id()).ok().and_then(Pid::from_raw).expect("is a process");
-        kill_process(pid, Signal::INT).expect("is our child");
+        kill_process(pid, signal).expect("is our child");
     }
 
     /// All it said so far.

@@ -4,11 +4,13 @@
 
 extern crate alloc;
 
+mod left;
 mod logs;
 mod network;
 
 use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
 use core::{array, hint::black_box, iter};
+use unikernel_blockfs::Volume;
 use unikernel_http::{Body, Bytes, Limits, MetricsPort, Path, Router, State, get, post, serve};
 use unikernel_inspect::Inspect;
 use unikernel_net::Stack;
@@ -25,6 +27,7 @@ use unikernel_syslog::{Sink, Syslog};
 async fn main(
     modules: Modules,
     Ports(ports): Ports,
+    kept: left::Kept,
     stack: Stack,
     metrics: MetricsPort,
     syslog: Syslog,
@@ -32,7 +35,7 @@ async fn main(
 ) -> unikernel_rt::Result {
     metrics.open(&stack)?;
     let sink = syslog.start(&stack)?;
-    let site = Site { stack: stack.clone(), modules, ports, sink };
+    let site = Site { stack: stack.clone(), modules, ports, sink, kept: kept.0 };
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))
         .route("/echo-whole", post(async |body: Bytes| body))
@@ -60,7 +63,9 @@ async fn main(
         .route("/counters", get(network::counters))
         .route("/time", get(network::time))
         .route("/slow", get(slow))
-        .route("/never", get(async || -> String { core::future::pending().await }))
+        .route("/never", get(never))
+        .route("/leave/{text}", get(left::leave))
+        .route("/left", get(left::read))
         .route("/busy", get(async || core::mem::forget(lifecycle::busy())))
         .route("/exit", get(async || -> String { unikernel_rt::exit(43) }))
         .with_state(Rc::new(site));
@@ -94,6 +99,7 @@ struct Site {
     modules: Modules,
     ports: String,
     sink: Sink,
+    kept: Option<Volume>,
 }
 
 async fn stats(State(site): State<Shared>) -> String {
@@ -115,10 +121,17 @@ fn on_a_line(number: u32) -> u32 {
     black_box(number) + 1
 }
 
-/// An answer that takes longer than a server waits for requests that come during a stop.
+/// An answer that comes after a stop was asked for, later than a server waits for requests that come during one.
 async fn slow() -> &'static str {
+    warn!("asked for what is slow");
+    drop(lifecycle::stopping().await);
     sleep(2 * Limits::STOP_LINGER).await;
     "slow"
+}
+
+async fn never() -> String {
+    warn!("asked for what never comes");
+    core::future::pending().await
 }
 
 async fn panics() -> String {

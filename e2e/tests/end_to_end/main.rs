@@ -11,6 +11,7 @@ mod http;
 mod inspect;
 mod kills;
 mod layout;
+mod leaks;
 mod logs;
 mod lossy;
 mod machines;

@@ -1,15 +1,19 @@
 //! The metrics of a machine under load, read with Prometheus' own parser.
 
 use e2e::{
-    client::get,
+    client::{connect, get, read_response},
     vm::{Vm, free_port},
 };
 use std::{
     collections::BTreeMap,
-    io::Write,
+    io::{BufReader, Write},
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
+
+const CLIENTS: usize = 16;
+const REQUESTS_PER_CLIENT: usize = 500;
 
 /// The samples of a page, by name and labels, as the reference reads them.
 fn read(page: &str) -> BTreeMap<String, f64> {
@@ -33,39 +37,43 @@ fn scrape(port: u16) -> BTreeMap<String, f64> {
     read(&String::from_utf8(response.body).unwrap())
 }
 
+/// So many requests on one connection, one after the other.
+fn ask(port: u16) {
+    let mut stream = BufReader::new(connect(port).unwrap());
+    for number in 0..REQUESTS_PER_CLIENT {
+        let request = format!("GET /number/{number} HTTP/1.1\r\nHost: e2e\r\n\r\n");
+        stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let response = read_response(&mut stream).unwrap();
+        assert_eq!((response.status, response.body), (200, number.to_string().into_bytes()));
+    }
+}
+
 #[test]
 fn a_loaded_machine_is_scraped() {
     let metrics = free_port();
     let vm = Vm::serving("e2e-guest", &format!("--port {metrics}:9090 metrics=9090"));
     let before = scrape(metrics);
-    let mut load = Command::new("wrk");
-    load.args(["-t1", "-c32", "-d4s", &vm.url("/number/7")]).stdout(Stdio::piped());
-    let load = load.spawn().expect("wrk starts; script/test installs it");
     let mut last = before.clone();
-    // While it runs: no counter goes back.
-    for _ in 0..5 {
-        let now = scrape(metrics);
-        for (name, value) in last.iter().filter(|(name, _)| name.contains("_total{") || name.contains("_count{")) {
-            assert!(now.get(name).is_some_and(|now| now >= value), "{name} was {value}, is {:?}", now.get(name));
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask(vm.port))).collect();
+        // While they ask: no counter goes back.
+        while clients.iter().any(|client| !client.is_finished()) {
+            let now = scrape(metrics);
+            for (name, value) in last.iter().filter(|(name, _)| name.contains("_total{") || name.contains("_count{")) {
+                assert!(now.get(name).is_some_and(|now| now >= value), "{name} was {value}, is {:?}", now.get(name));
+            }
+            last = now;
         }
-        last = now;
-    }
-    let output = load.wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let answered: f64 = text
-        .lines()
-        .find_map(|line| line.trim().split_once(" requests in "))
-        .and_then(|(count, _)| count.parse().ok())
-        .unwrap_or_else(|| panic!("wrk says\n{text}"));
+        clients.into_iter().for_each(|client| client.join().unwrap());
+    });
     let after = scrape(metrics);
     let grown = |name: &str| after[name] - before.get(name).copied().unwrap_or_default();
-    let requests = grown("unikernel_http_requests_total{route=/number/{number},status=2xx}");
-    // Answers that were under way when the load ended count here and not there.
-    assert!((answered..=answered + 32.0).contains(&requests), "{requests} were counted, {answered} answered");
+    let requests = (CLIENTS * REQUESTS_PER_CLIENT) as f64;
+    // All were answered, so all are counted, and nothing else is.
+    assert_eq!(grown("unikernel_http_requests_total{route=/number/{number},status=2xx}"), requests);
     assert_eq!(grown("unikernel_http_request_duration_seconds_count{route=/number/{number}}"), requests);
-    // QEMU's network lets few of the connections in at once.
-    assert!(grown("unikernel_tcp_accepted_total{}") >= 2.0);
-    assert!(grown("unikernel_network_received_frames_total{port=0}") >= requests / 32.0);
+    assert!(grown("unikernel_tcp_accepted_total{}") >= CLIENTS as f64);
+    assert!(grown("unikernel_network_received_frames_total{port=0}") >= requests);
     assert!(grown("unikernel_network_sent_bytes_total{port=0}") > requests * 50.0);
     assert!(grown("unikernel_task_run_seconds_total{}") > 0.0);
     assert!(after["unikernel_task_run_seconds_total{}"] <= after["unikernel_uptime_seconds{}"]);

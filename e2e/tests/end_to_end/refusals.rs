@@ -1,6 +1,6 @@
 //! What a machine says when it cannot do its work, and the exit code that goes with it.
 
-use e2e::{PATIENCE, vm::Vm};
+use e2e::{PATIENCE, image::image, qemu, vm::Vm};
 use std::net::UdpSocket;
 
 fn check(words: &str, code: i32, parts: &[&str]) {
@@ -27,6 +27,27 @@ fn an_unknown_boot_argument() {
 fn a_malformed_boot_argument() {
     check("ip=10.0.2", 2, &["unikernel: cannot start: ", "`ip=10.0.2`", "ADDR/LEN"]);
     check("ip=10.0.2.15/24 gw=somewhere", 2, &["unikernel: cannot start: ", "`gw=somewhere`"]);
+}
+
+/// The clock's jitter alone makes no seed; each of the sources does. The runner gives every machine a device, so this goes without
+/// the runner.
+#[test]
+fn no_source_of_randomness() {
+    let image = image("selftest");
+    for (machine, device) in [("q35", "virtio-rng-pci"), ("pc", "virtio-rng-pci"), ("microvm", "virtio-rng-device")] {
+        let end = |extra: &[&str]| qemu::end(&image, machine, "selftest=none", extra);
+        let refused = end(&["-cpu", "max,-rdrand,-rdseed"]);
+        assert_eq!(refused.code, 2, "{machine}: {refused:?}");
+        for part in ["cannot start: the machine has no source of randomness", "virtio-rng", "RDRAND"] {
+            assert!(refused.text.contains(part), "{machine}: {refused:?}");
+        }
+        assert!(!refused.text.contains("survived"), "{machine}: {refused:?}");
+        // QEMU 7.2 emulates no RDSEED that could be tried alone.
+        for source in [&["-cpu", "max,-rdseed"][..], &["-cpu", "max,-rdrand,-rdseed", "-device", device]] {
+            let end = end(source);
+            assert!(end.code == 0 && end.text.contains("survived"), "{machine} with {source:?}: {end:?}");
+        }
+    }
 }
 
 /// Going down from a size that is enough, the first that is not must be refused in words.
