@@ -3,7 +3,7 @@
 //! The bytes are UTF-8 text with log frames between ([`split`]); frames are decoded with the format strings
 //! in the ELF ([`decode`]), and the addresses of a crash report become functions and lines ([`report`]).
 
-mod builds;
+pub(crate) mod builds;
 pub mod decode;
 pub mod report;
 pub mod split;

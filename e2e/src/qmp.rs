@@ -1,19 +1,13 @@
-//! QEMU's monitor (docs/interop/qmp-spec): what a test does to a machine from outside.
+//! QEMU's monitor: what a test does to a machine from outside.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
-    path::Path,
-    thread,
-    time::Instant,
-};
+use std::{path::Path, thread, time::Instant};
+
+use serde_json::{Value, json};
 
 use crate::{PATIENCE, client::PAUSE};
 
 /// A connection to the monitor.
-pub struct Qmp {
-    stream: BufReader<UnixStream>,
-}
+pub struct Qmp(cargo_unikernel::qmp::Qmp);
 
 impl Qmp {
     /// The arguments of QEMU for a monitor at this place.
@@ -23,40 +17,19 @@ impl Qmp {
 
     /// Connects to the monitor of a machine that runs.
     pub fn connect(socket: &Path) -> Qmp {
-        let stream = UnixStream::connect(socket).expect("the machine has a monitor");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is set");
-        let mut qmp = Qmp { stream: BufReader::new(stream) };
-        qmp.line();
-        qmp.execute(r#"{"execute": "qmp_capabilities"}"#);
-        qmp
+        Qmp(cargo_unikernel::qmp::Qmp::connect(socket).expect("the machine has a monitor"))
     }
 
     /// Executes a command, which must succeed, and returns the answer.
-    pub fn execute(&mut self, command: &str) -> String {
-        writeln!(self.stream.get_mut(), "{command}").expect("the monitor takes a command");
-        loop {
-            let line = self.line();
-            assert!(!line.contains(r#""error""#), "{command}: {line}");
-            // What else comes are events.
-            if line.contains(r#""return""#) {
-                return line;
-            }
-        }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).expect("the monitor answers");
-        assert!(!line.is_empty(), "the monitor is gone");
-        line
+    pub fn execute(&mut self, command: &str, arguments: Value) -> Value {
+        self.0.execute(command, arguments, Some(PATIENCE)).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// Writes all that the machine is to a file, and stops it; start another with [`Qmp::incoming`].
     pub fn save(&mut self, file: &Path) {
-        let uri = format!("exec:cat > {}", file.display());
-        self.execute(&format!(r#"{{"execute": "migrate", "arguments": {{"uri": "{uri}"}}}}"#));
+        self.execute("migrate", json!({ "uri": format!("exec:cat > {}", file.display()) }));
         let deadline = Instant::now() + PATIENCE;
-        while !self.execute(r#"{"execute": "query-migrate"}"#).contains(r#""status": "completed""#) {
+        while self.execute("query-migrate", json!({}))["status"] != "completed" {
             assert!(Instant::now() < deadline, "the machine is not saved");
             thread::sleep(PAUSE);
         }

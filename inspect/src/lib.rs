@@ -31,7 +31,8 @@
 //! # What it costs
 //!
 //! Closed, one comparison for a frame and one for a log line. Open, it is a task among others: it has its turn when every other
-//! has, however busy the machine is. Answers come in pages, and a page is a bounded amount of work.
+//! has, however busy the machine is. Answers come in pages, and a page is a bounded amount of work. From then on the heap is
+//! sampled, too: see [`watch_sites`](unikernel_rt::heap::watch_sites).
 //!
 //! | path | answer |
 //! |---|---|
@@ -45,7 +46,7 @@
 //!
 //! # What is missing
 //!
-//! The heap by call site: it is shown by size · TLS in `cargo unikernel`'s clients: use `curl` with the paths above.
+//! TLS in `cargo unikernel`'s clients: use `curl` with the paths above.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -18,7 +18,7 @@ use core::{
 };
 use unikernel_http::{Accept, IntoResponse, Next, Request, Response, Router, Status, from_fn, serve};
 use unikernel_net::{Listener, Stack, Stream};
-use unikernel_rt::{Acquire, Error, Machine, Result, args, entropy, log::info, spawn_named, time::Instant};
+use unikernel_rt::{Acquire, Error, Machine, Result, args, entropy, heap, log::info, spawn_named, time::Instant};
 
 /// Whether and how one may look inside. As an argument of `main` it is what the boot arguments `inspect=PORT` and
 /// `inspect-key=KEY` say; without them, nothing is opened.
@@ -91,6 +91,7 @@ fn listen(stack: &Stack, port: u16) -> Result<Watched> {
     let in_use = |error: &dyn Display| Error::msg(format!("boot argument `inspect={port}`: {error}"));
     let listener = stack.listen(port).map_err(|error| in_use(&error))?;
     info!("inspect: open on port {}", listener.local_port());
+    heap::watch_sites();
     Ok(Watched(listener))
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use unikernel_http::{IntoResponse, Json, Query, Response, Router, State, Status, get};
 use unikernel_net::{SocketInfo, Stack};
 use unikernel_rt::{
-    heap,
+    crash, heap,
     log::{
         level::{self, BUILT, Rule},
         tail::Level,
@@ -98,7 +98,17 @@ async fn heap() -> Json<wire::Heap> {
         blocks: class.blocks,
         held: class.held,
     });
-    Json(wire::Heap { in_use, peak, total, classes: classes.collect() })
+    Json(wire::Heap { in_use, peak, total, classes: classes.collect(), sites: heap_sites() })
+}
+
+/// More would be a long answer that nobody reads to its end.
+const SITES_MAX: usize = 64;
+
+fn heap_sites() -> wire::HeapSites {
+    let heap::Sites { interval, missed, sites } = heap::sites();
+    let site = |heap::Site { frames, samples, bytes }| wire::HeapSite { frames, samples, bytes };
+    let build = crash::build_id().iter().map(|byte| format!("{byte:02x}")).collect();
+    wire::HeapSites { build, interval, missed, sites: sites.into_iter().take(SITES_MAX).map(site).collect() }
 }
 
 async fn ping() -> Json<wire::Pong> {

@@ -60,6 +60,33 @@ pub struct Heap {
     pub total: usize,
     /// Blocks by size, without the sizes of which there are none.
     pub classes: Vec<HeapClass>,
+    /// By whom blocks in use were allocated since the port was opened.
+    #[serde(default)]
+    pub sites: HeapSites,
+}
+
+/// Samples of the blocks in use, by the code that allocated them: see `unikernel_rt::heap::sites`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeapSites {
+    /// Whose addresses those of the sites are: the image's build id, in hex.
+    pub build: String,
+    /// One block in about so many bytes is sampled; 0 where none are.
+    pub interval: usize,
+    /// Bytes that nothing is known about since there were too many samples.
+    pub missed: usize,
+    /// Those with the most bytes, these first.
+    pub sites: Vec<HeapSite>,
+}
+
+/// A place in the code, and the ways there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeapSite {
+    /// Return addresses in the image, the innermost first.
+    pub frames: Vec<u64>,
+    /// Blocks that were sampled.
+    pub samples: usize,
+    /// The bytes that they stand for.
+    pub bytes: usize,
 }
 
 /// The blocks of one size.

@@ -55,6 +55,12 @@ pub fn previous() -> Option<&'static Report> {
     platform::previous_crash()
 }
 
+/// The image's GNU build id, which reports name: it tells whose addresses those in a backtrace are. Empty on the hosted
+/// platform, and when the linker was not asked for one (`--build-id`).
+pub fn build_id() -> &'static [u8] {
+    platform::build_id()
+}
+
 /// How often the machine has crashed and started again by itself since its power was turned on.
 pub fn count() -> u64 {
     platform::crash_count()

@@ -10,6 +10,8 @@ pub(crate) mod chunks;
 #[cfg(any(target_os = "none", test))]
 mod runs;
 #[cfg(any(target_os = "none", test))]
+pub(crate) mod sites;
+#[cfg(any(target_os = "none", test))]
 pub(crate) mod sizes;
 #[cfg(any(target_os = "none", test))]
 mod slabs;
@@ -17,6 +19,7 @@ mod slabs;
 mod tests;
 
 use crate::platform;
+use alloc::vec::Vec;
 
 /// Sizes in bytes. A block counts with what it takes, which is a little more than what was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,4 +70,38 @@ pub fn classes() -> [ClassStats; SIZES] {
 /// On the hosted platform `usize::MAX`, unless [`sim::set_heap_free`](crate::sim::set_heap_free) says otherwise.
 pub fn free() -> usize {
     platform::heap_free()
+}
+
+/// Blocks in use that were allocated at one place, by the samples among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// Return addresses, the innermost first, at most 16: as in the image's ELF file, so they tell nothing about where this
+    /// boot put it.
+    pub frames: Vec<u64>,
+    /// How many of its blocks were sampled and are in use.
+    pub samples: usize,
+    /// The bytes that they stand for.
+    pub bytes: usize,
+}
+
+/// By whom blocks were allocated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sites {
+    /// One block in about so many bytes is sampled; 0 before [`watch_sites`].
+    pub interval: usize,
+    /// Bytes whose sample found no room, of all time: there are at most 2,048 samples, of 256 places.
+    pub missed: usize,
+    /// The most bytes first.
+    pub sites: Vec<Site>,
+}
+
+/// Begins to sample which code blocks are allocated by; what was allocated before stays unknown. It takes 90 KiB, and a few
+/// hundred instructions for each 64 KiB that are allocated. Does nothing on the hosted platform.
+pub fn watch_sites() {
+    platform::watch_heap_sites();
+}
+
+/// The places at which the blocks in use were allocated, since [`watch_sites`].
+pub fn sites() -> Sites {
+    platform::heap_sites()
 }

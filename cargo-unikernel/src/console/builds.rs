@@ -13,15 +13,17 @@ use crate::install;
 /// The image of the last crash report of the log, among what cargo has built here.
 pub fn find(log: &[u8]) -> Result<PathBuf> {
     let id = named_in(log).context("the log names no build; say which image it comes from, with --elf ELF")?;
+    of_build(&id)
+}
+
+/// The image of a build id in hex, among what cargo has built here.
+pub fn of_build(id: &str) -> Result<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec();
     let metadata = metadata.context("there is no package here whose builds could be searched; use --elf ELF")?;
     let folder = metadata.target_directory.into_std_path_buf().join(install::TARGET);
-    let found = images(&folder).into_iter().find(|image| is_build(image, &id));
+    let found = images(&folder).into_iter().find(|image| is_build(image, id));
     found.with_context(|| {
-        format!(
-            "no image under {} is build {id}; the log comes from another one, name it with --elf ELF",
-            folder.display()
-        )
+        format!("no image under {} is build {id}; name the one that it comes from with --elf ELF", folder.display())
     })
 }
 

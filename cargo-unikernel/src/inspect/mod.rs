@@ -8,6 +8,7 @@ mod levels;
 mod lists;
 mod ping;
 mod records;
+mod sites;
 mod table;
 mod top;
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, stdout},
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -14,6 +15,7 @@ use unikernel_inspect::wire::{Heap, Tasks};
 use super::{
     Target,
     lists::tasks,
+    sites::Code,
     table::{
         Align::{Left, Right},
         Table, time,
@@ -35,6 +37,9 @@ pub struct Top {
     /// Seconds between two looks.
     #[arg(short = 'd', long, default_value_t = 2.0, value_parser = seconds)]
     delay: f64,
+    /// The machine's image, for the places in the code that allocated; without it, the build here that is the machine's.
+    #[arg(long, value_name = "ELF")]
+    image: Option<PathBuf>,
     /// Ends after so many; without it, once where the output is no terminal, else never.
     #[arg(short = 'n', long)]
     count: Option<u64>,
@@ -73,6 +78,7 @@ impl Top {
     fn watch(self) -> Result<u8> {
         let is_terminal = stdout().is_terminal();
         let count = self.count.unwrap_or(if is_terminal { u64::MAX } else { 1 });
+        let mut code = Code::new(self.image);
         let mut before = tasks(&mut self.target.open()?)?;
         for _ in 0..count {
             thread::sleep(Duration::from_secs_f64(self.delay));
@@ -82,7 +88,10 @@ impl Top {
             let interval = Interval::between(&before, &after, client.get("/heap")?);
             match self.json {
                 true => print(&serde_json::to_string(&interval)?)?,
-                false => print(&format!("{}{}", if is_terminal { CLEAR } else { "" }, interval.text()))?,
+                false => {
+                    let places = code.text(&interval.heap.sites)?;
+                    print(&format!("{}{}{places}", if is_terminal { CLEAR } else { "" }, interval.text()))?;
+                }
             }
             before = after;
         }
@@ -159,7 +168,7 @@ fn heap_text(heap: &Heap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unikernel_inspect::wire::{HeapClass, Task};
+    use unikernel_inspect::wire::{HeapClass, HeapSites, Task};
 
     /// Tasks as `id name polls run_time`.
     fn look(now_micros: u64, tasks: &[(usize, &str, u64, u64)]) -> Tasks {
@@ -180,7 +189,7 @@ mod tests {
         let after = look(3_000_000, &[(1, "network", 110, 1_000_500), (2, "http", 2, 30), (4, "http", 1, 10)]);
         let class = |block_len_max, blocks, held| HeapClass { block_len_max, blocks, held };
         let classes = vec![class(Some(64), 20, 2048), class(None, 1, 8192)];
-        let heap = Heap { in_use: 2048, peak: 4096, total: 1 << 20, classes };
+        let heap = Heap { in_use: 2048, peak: 4096, total: 1 << 20, classes, sites: HeapSites::default() };
         let interval = Interval::between(&before, &after, heap);
         assert_eq!(interval.groups[0].run_time_micros, 1_000_000);
         assert_eq!(

@@ -9,7 +9,7 @@ mod logs;
 mod network;
 
 use alloc::{format, rc::Rc, string::String, vec, vec::Vec};
-use core::{array, hint::black_box, iter};
+use core::{array, cell::RefCell, hint::black_box, iter};
 use unikernel_blockfs::Volume;
 use unikernel_http::{Body, Bytes, Limits, MetricsPort, Path, Router, State, get, post, serve};
 use unikernel_inspect::Inspect;
@@ -35,7 +35,8 @@ async fn main(
 ) -> unikernel_rt::Result {
     metrics.open(&stack)?;
     let sink = syslog.start(&stack)?;
-    let site = Site { stack: stack.clone(), modules, ports, sink, kept: kept.0 };
+    let held = RefCell::default();
+    let site = Site { stack: stack.clone(), modules, ports, sink, kept: kept.0, held };
     let router = Router::new()
         .route("/echo", post(async |body: Body| body))
         .route("/echo-whole", post(async |body: Bytes| body))
@@ -57,6 +58,8 @@ async fn main(
         .route("/module/{name}", get(module))
         .route("/ports", get(async |State(site): State<Shared>| site.ports.clone()))
         .route("/memory", get(takes_all_memory))
+        .route("/hold/{count}", get(hold))
+        .route("/let-go", get(async |State(site): State<Shared>| drop(site.held.take())))
         .route("/addresses", get(network::addresses))
         .route("/lookup/{name}", get(network::lookup))
         .route("/fetch/{host}/{port}", get(network::fetch))
@@ -100,6 +103,8 @@ struct Site {
     ports: String,
     sink: Sink,
     kept: Option<Volume>,
+    /// Blocks that somebody asked to hold.
+    held: RefCell<Vec<Vec<u8>>>,
 }
 
 async fn stats(State(site): State<Shared>) -> String {
@@ -108,6 +113,11 @@ async fn stats(State(site): State<Shared>) -> String {
 
 async fn module(State(site): State<Shared>, Path(name): Path<String>) -> Option<Bytes> {
     site.modules.get(&name).map(Bytes::from_static)
+}
+
+/// Holds as many blocks of 1,000 bytes.
+async fn hold(State(site): State<Shared>, Path(count): Path<usize>) {
+    site.held.borrow_mut().extend(iter::repeat_with(|| vec![7; 1000]).take(count));
 }
 
 /// 64 numbers.

@@ -111,6 +111,28 @@ fn each_view_is_right_under_full_load() {
     assert!(!open.vm.said().contains(KEY), "the machine shows the key");
 }
 
+/// KiB in all lines of a function.
+fn held_kib(top: &str, function: &str) -> u64 {
+    let lines = top.lines().filter(|line| line.contains(function));
+    lines.map(|line| line.split_whitespace().next().unwrap().parse::<u64>().expect("a number")).sum()
+}
+
+#[test]
+fn the_heap_is_shown_by_who_allocated() {
+    let open = opened();
+    let image = image::image("e2e-guest");
+    let held_now =
+        || held_kib(&open.look("top", &format!("-d 0.1 -n 1 --image {}", image.display())), "e2e_guest::hold");
+    assert_eq!(held_now(), 0);
+    get(open.vm.port, "/hold/4000");
+    // By samples, so it is right within a few of them.
+    assert!((3_600..4_200).contains(&held_now()), "{}", held_now());
+    get(open.vm.port, "/let-go");
+    assert!(held_now() < 200, "{}", held_now());
+    let other = open.fails("top", &format!("-d 0.1 -n 1 --image {}", image::tool().display()), KEY);
+    assert!(other.contains("but the machine is build"), "{other}");
+}
+
 /// What is captured Wireshark reads, and it is what passed.
 fn captures(open: &Open) {
     let folder = tempfile::tempdir().unwrap();

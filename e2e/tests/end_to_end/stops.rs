@@ -3,13 +3,14 @@
 use e2e::{
     PATIENCE,
     client::{connect, get, read_response},
+    qmp::Qmp,
     vm::{End, Vm},
 };
 use rustix::process::Signal;
+use serde_json::json;
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Instant,
@@ -57,15 +58,10 @@ fn without_a_power_button_the_machine_is_ended() {
 fn ctrl_alt_del() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("monitor");
-    let qemu = format!("-chardev socket,id=m,path={},server=on,wait=off -mon chardev=m,mode=control", socket.display());
-    let vm = Vm::start_with("hello", "", &qemu);
+    let vm = Vm::start_with("hello", "", &Qmp::arguments(&socket));
     vm.says("hello from");
-    let mut monitor = UnixStream::connect(&socket).unwrap();
-    monitor.set_read_timeout(Some(PATIENCE)).unwrap();
-    let key = |name: &str| format!("{{\"type\": \"qcode\", \"data\": \"{name}\"}}");
-    let keys = ["ctrl", "alt", "delete"].map(key).join(", ");
-    writeln!(monitor, "{{\"execute\": \"qmp_capabilities\"}}").unwrap();
-    writeln!(monitor, "{{\"execute\": \"send-key\", \"arguments\": {{\"keys\": [{keys}]}}}}").unwrap();
+    let keys = ["ctrl", "alt", "delete"].map(|name| json!({ "type": "qcode", "data": name }));
+    Qmp::connect(&socket).execute("send-key", json!({ "keys": keys }));
     check(&vm.ends(), 0, &["unikernel: stopping: Ctrl-Alt-Del was pressed"]);
 }
 

@@ -243,7 +243,7 @@ impl Head {
 }
 
 /// What the linker made of the contents of the image; empty when it was not asked to (`--build-id`).
-pub(super) fn build_id() -> &'static [u8] {
+pub(crate) fn build_id() -> &'static [u8] {
     unsafe extern "C" {
         static __build_id_start: u8;
         static __build_id_end: u8;

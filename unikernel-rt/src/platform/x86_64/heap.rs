@@ -10,6 +10,7 @@
 //! this boot knows, shows such a write when the block is freed. What is found wrong ends the machine.
 
 mod canary;
+mod sampling;
 
 use super::{
     memory, recover, seed,
@@ -19,6 +20,7 @@ use crate::heap::{
     ClassStats, HeapStats, SIZES,
     blocks::{Blocks, Freed, Misuse},
     chunks::{Chunk, REGION_CHUNKS_MAX, REGIONS_MAX},
+    sites::Sampler,
     sizes::{CHUNK_LEN, class_of, has_canary},
 };
 use canary::Canary;
@@ -28,6 +30,7 @@ use core::{
     ptr::{NonNull, null_mut, with_exposed_provenance_mut},
     slice,
 };
+pub(crate) use sampling::{heap_sites, watch_heap_sites};
 
 const PAGE_LEN: usize = 4096;
 
@@ -46,6 +49,7 @@ unsafe impl Sync for Heap {}
 struct State {
     blocks: Blocks<'static>,
     canary: Canary,
+    sampler: Sampler,
     regions: [Region; REGIONS_MAX],
 }
 
@@ -62,6 +66,7 @@ struct Region {
 static HEAP: Heap = Heap(UnsafeCell::new(State {
     blocks: Blocks::new(),
     canary: Canary::new(0),
+    sampler: Sampler::new(),
     regions: [Region { table: null_mut(), start: 0, chunks: 0, ready: 0 }; REGIONS_MAX],
 }));
 
@@ -187,6 +192,9 @@ impl Heap {
     #[inline(never)]
     fn allocate_small(&self, len: usize, class: usize) -> *mut u8 {
         let block = self.with(|state| {
+            if state.sampler.count(len) {
+                return None;
+            }
             let address = state.blocks.take(class)?;
             // SAFETY: the block is new, of this class, and has room for the word.
             Some(unsafe { state.finish(address, len) })
@@ -202,7 +210,18 @@ impl Heap {
     fn allocate_slowly(&self, len: usize, class: usize) -> *mut u8 {
         // SAFETY: one is a power of two, and blocks of a class are short.
         let layout = unsafe { Layout::from_size_align_unchecked(len, 1) };
-        or_relieved(|| self.allocate(layout, Some(class)))
+        let block = or_relieved(|| self.allocate(layout, Some(class)));
+        self.sample(block, len, Some(class));
+        block
+    }
+
+    /// A large block, or null.
+    #[inline(never)]
+    fn allocate_large(&self, layout: Layout) -> *mut u8 {
+        let block = or_relieved(|| self.allocate(layout, None));
+        self.with(|state| state.sampler.count(layout.size()));
+        self.sample(block, layout.size(), None);
+        block
     }
 
     /// A block, if there is memory for it.
@@ -250,6 +269,7 @@ impl Heap {
     /// As for `free_small`.
     #[inline(never)]
     unsafe fn free(&self, block: *mut u8, len: usize, class: Option<usize>) {
+        self.forget_sample(block);
         let freed = self.with(|state| {
             // SAFETY: when this is asked it is a block of this length, and the word is behind each that has room for it.
             let is_intact = || !has_canary(len, class) || unsafe { state.canary.is_intact(block.add(len)) };
@@ -347,7 +367,7 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match class_of(layout) {
             Some(class) => self.allocate_small(layout.size(), class),
-            None => or_relieved(|| self.allocate(layout, None)),
+            None => self.allocate_large(layout),
         }
     }
 
@@ -363,7 +383,12 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else { return null_mut() };
+        let was_sample = self.forget_sample(block);
         // SAFETY: the caller's promise. A block that could not be made larger is as it was, so it may be tried again.
-        or_relieved(|| unsafe { self.reallocate(block, layout, new_layout) })
+        let new = or_relieved(|| unsafe { self.reallocate(block, layout, new_layout) });
+        let grown = new_size.saturating_sub(layout.size());
+        self.with(|state| state.sampler.count(if was_sample { new_size } else { grown }));
+        self.sample(new, new_size, class_of(new_layout));
+        new
     }
 }

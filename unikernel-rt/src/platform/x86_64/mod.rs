@@ -37,11 +37,11 @@ mod virtio;
 mod watchdog;
 
 pub(crate) use clock::{boot_unix_time, micros_at, micros_of, now_micros, ticks};
-pub(crate) use crash::{crash_count, main_reached, previous_crash};
+pub(crate) use crash::{build_id, crash_count, main_reached, previous_crash};
 pub(crate) use crc32c::crc32c;
 pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use generation::vm_generation;
-pub(crate) use heap::{heap_classes, heap_free, heap_stats};
+pub(crate) use heap::{heap_classes, heap_free, heap_sites, heap_stats, watch_heap_sites};
 #[cfg(feature = "text-log")]
 pub(crate) use log_ring::log_line;
 pub(crate) use log_ring::with_log;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::crash::Kind;
 use backtrace::Origin;
+pub(super) use backtrace::callers;
 use core::{
     arch::asm,
     cell::UnsafeCell,

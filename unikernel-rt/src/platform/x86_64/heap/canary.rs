@@ -32,6 +32,26 @@ impl Canary {
         unsafe { end.cast::<u64>().read_unaligned() == self.word(end) }
     }
 
+    /// Writes the word of a block that is sampled, which is not intact: so only whoever looks for it pays for it.
+    ///
+    /// # Safety
+    ///
+    /// As for `put`.
+    pub(super) unsafe fn put_sampled(&self, end: *mut u8) {
+        // SAFETY: the caller's promise; the word may have any alignment.
+        unsafe { end.cast::<u64>().write_unaligned(!self.word(end)) };
+    }
+
+    /// Whether the word is that of a sampled block, as it was written.
+    ///
+    /// # Safety
+    ///
+    /// As for `put`.
+    pub(super) unsafe fn is_sampled(&self, end: *mut u8) -> bool {
+        // SAFETY: the caller's promise; the word may have any alignment.
+        unsafe { end.cast::<u64>().read_unaligned() == !self.word(end) }
+    }
+
     /// Another one at every place: a word that was copied from somewhere does not fit elsewhere.
     #[inline(always)]
     fn word(&self, end: *mut u8) -> u64 {

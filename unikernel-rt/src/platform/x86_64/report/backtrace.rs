@@ -4,7 +4,7 @@ use super::{
     super::{fiber, interrupts::FaultFrame, memory},
     out::line,
 };
-use core::ops::Range;
+use core::{arch::asm, ops::Range};
 
 /// Frames that are shown. More are a recursion of several functions, whose pattern shows by then.
 const FRAMES_MAX: usize = 64;
@@ -46,12 +46,8 @@ pub(super) fn print(origin: &Origin) {
         let caller = word(origin.stack_pointer, &stack).filter(|_| !memory::text().contains(&instruction));
         print_address(caller);
     }
-    let mut frame = origin.frame;
     let (mut count, mut last, mut repeated) = (0, None, 0);
-    // A frame outside the stack is where the chain ends or was damaged: reading it could fault.
-    while let (Some(caller), Some(address)) = (word(frame, &stack), word(frame.wrapping_add(8), &stack))
-        && memory::text().contains(&address)
-    {
+    for address in (Callers { frame: Some(origin.frame), stack }) {
         if last == Some(address) {
             repeated += 1;
         } else {
@@ -59,16 +55,43 @@ pub(super) fn print(origin: &Origin) {
             (count, last) = (count + 1, Some(address));
             print_address(last.filter(|_| count <= FRAMES_MAX));
         }
-        // Callers are further up; a chain that goes down was damaged, and might never end.
-        if caller <= frame {
-            break;
-        }
-        frame = caller;
     }
     print_repeated(repeated);
     if count > FRAMES_MAX {
         line(format_args!("unikernel: and {} frames more", count - FRAMES_MAX));
     }
+}
+
+/// Return addresses, from a frame outwards.
+struct Callers {
+    frame: Option<u64>,
+    stack: Range<u64>,
+}
+
+impl Iterator for Callers {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        // A frame outside the stack is where the chain ends or was damaged: reading it could fault.
+        let frame = self.frame.take()?;
+        let (caller, address) = (word(frame, &self.stack)?, word(frame.wrapping_add(8), &self.stack)?);
+        // Callers are further up; a chain that goes down was damaged, and might never end.
+        self.frame = (caller > frame).then_some(caller);
+        memory::text().contains(&address).then_some(address)
+    }
+}
+
+/// Who called the function that calls this, as the addresses of the ELF file; zeros after the last.
+#[inline(always)]
+pub(in super::super) fn callers<const N: usize>() -> [u64; N] {
+    let frame: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
+    let (start, end) = stack();
+    let mut addresses = [0; N];
+    let callers = Callers { frame: Some(frame), stack: start..end };
+    addresses.iter_mut().zip(callers).for_each(|(place, address)| *place = memory::link_address(address));
+    addresses
 }
 
 /// A function that calls itself.
