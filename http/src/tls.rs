@@ -15,7 +15,7 @@ use unikernel_rt::{
     time::timeout,
 };
 use unikernel_tls::{
-    TlsAcceptor,
+    TlsAcceptor, TlsStream,
     limits::{CLOSE_TIMEOUT, HANDSHAKES_MAX},
 };
 
@@ -64,6 +64,18 @@ impl<A: Accept> Door for Gate<A> {
     }
 }
 
+/// The stream that is encrypted; `None` when there will be none.
+async fn shake_hands<S: Read + Write>(shared: &Shared, stream: S, acceptor: &TlsAcceptor) -> Option<TlsStream<S>> {
+    // Boxed: the handshake's future is large, and gone when the connection lives.
+    let handshake = alloc::boxed::Box::pin(acceptor.accept(stream));
+    // Who has not come in when the server stops has sent no request.
+    let idle_end = pin!(shared.idle_end());
+    match waiting_for("a TLS handshake", select(handshake, idle_end)).await {
+        Either::Left((Ok(stream), _)) => Some(stream),
+        _ => None,
+    }
+}
+
 async fn run<S: Read + Write>(
     shared: Rc<Shared>,
     stream: S,
@@ -71,13 +83,7 @@ async fn run<S: Read + Write>(
     permit: Permit,
     registration: Registration,
 ) {
-    // Boxed: the handshake's future is large, and gone when the connection lives.
-    let handshake = alloc::boxed::Box::pin(acceptor.accept(stream));
-    // Who has not come in when the server stops has sent no request.
-    let handshake = waiting_for("a TLS handshake", select(handshake, pin!(shared.idle_end())));
-    let Either::Left((Ok(stream), _)) = handshake.await else {
-        return;
-    };
+    let Some(stream) = shake_hands(&shared, stream, &acceptor).await else { return };
     drop(permit);
     let mut connection = Connection::new(stream, shared, registration);
     // However it ended, the client learns that nothing follows.
