@@ -83,7 +83,8 @@ impl Tail {
         }
     }
 
-    /// How many lines were gone before they were read, or could not be read, since this was last asked.
+    /// How many lines were gone before they were read, had no room in the first place, or could not be read, since this was last
+    /// asked.
     pub fn take_lost(&mut self) -> u64 {
         core::mem::take(&mut self.cursor.lost)
     }
