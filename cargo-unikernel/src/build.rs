@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Selection {
     /// The package to build.
     #[arg(short, long, value_name = "NAME")]
-    package: Option<String>,
+    pub(crate) package: Option<String>,
     /// Optimises the image, as for `cargo build --release`.
     #[arg(short, long)]
     release: bool,
@@ -113,11 +113,19 @@ fn build(selection: &Selection, adjust: impl FnOnce(&mut Command)) -> Result<Res
 
 /// Builds what must be a single image, with all that a debugger wants to know.
 pub(crate) fn only_image(selection: &Selection) -> Result<PathBuf> {
-    let with_values = |cargo: &mut Command| {
+    one_image(selection, |cargo| {
         // A release has lines and functions only, which is enough for backtraces.
         cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "full").env("CARGO_PROFILE_DEV_DEBUG", "full");
-    };
-    let Ok(images) = build(selection, with_values)? else { bail!("the build failed, see above") };
+    })
+}
+
+/// Builds what must be a single image, as `build` does.
+pub(crate) fn the_image(selection: &Selection) -> Result<PathBuf> {
+    one_image(selection, |_| ())
+}
+
+fn one_image(selection: &Selection, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+    let Ok(images) = build(selection, adjust)? else { bail!("the build failed, see above") };
     match images.as_slice() {
         [image] => Ok(image.clone()),
         [] => bail!("this package has no image; choose one that has with `-p NAME`"),

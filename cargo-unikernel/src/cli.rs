@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{babysit, build, console, debug, doctor, dump, fs, inspect, kv, runner};
+use crate::{babysit, build, console, debug, doctor, dump, fs, inspect, instance, kv, runner};
 
 /// Builds, boots and examines unikernels.
 #[derive(Parser)]
@@ -27,6 +27,9 @@ enum Command {
     /// Makes and reads images.
     #[command(subcommand)]
     Image(fs::ImageCommand),
+    /// Runs apps in the background: makes instances, lists, stops, starts, copies and removes them.
+    #[command(subcommand)]
+    Instance(instance::InstanceCommand),
     /// Looks at the key-value store on an image.
     #[command(subcommand)]
     Kv(kv::KvCommand),
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Test(test) => test.exec(),
         Command::Runner(arguments) => runner::run(*arguments),
         Command::Image(image) => image.exec(),
+        Command::Instance(instance) => instance.exec(),
         Command::Kv(kv) => kv.exec(),
         Command::Debug(arguments) => debug::exec(*arguments),
         Command::Dump(arguments) => dump::exec(arguments),

@@ -55,6 +55,9 @@ fn read(log: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What is longer becomes several lines.
+const LINE_LEN_MAX: usize = 64 * 1024;
+
 /// Writes readable lines to `W`.
 pub struct Console<W> {
     splitter: Splitter,
@@ -126,7 +129,13 @@ impl<W: Write> Console<W> {
     fn text(&mut self, text: &str) -> io::Result<()> {
         for part in text.split_inclusive('\n') {
             match part.strip_suffix('\n') {
-                None => self.line.push_str(part),
+                None => {
+                    self.line.push_str(part);
+                    // No line of ours is so long, and a machine could write one without an end.
+                    if self.line.len() > LINE_LEN_MAX {
+                        self.whole_line()?;
+                    }
+                }
                 Some(end) => {
                     self.line.push_str(end);
                     self.whole_line()?;
@@ -188,6 +197,16 @@ mod tests {
         check(b"\x1b[31mred\x07\n", "\\u{1b}[31mred\\u{7}\n");
         check(b"half\xc0\x01\xc1line\n", "half\n(log frame 01 without a decoder)\nline\n");
         check(b"bad \xff byte\n", "bad \u{fffd} byte\n");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_shown_in_parts() {
+        let mut out = Vec::new();
+        let mut console = Console::new(Path::new("/nonexistent"), b"", None, &mut out);
+        (0..2 * LINE_LEN_MAX / 1000).for_each(|_| console.write(&[b'x'; 1000]).unwrap());
+        console.finish().unwrap();
+        let lines: Vec<usize> = String::from_utf8(out).unwrap().lines().map(str::len).collect();
+        assert_eq!((lines.len(), lines.iter().sum::<usize>()), (2, 2 * LINE_LEN_MAX / 1000 * 1000), "{lines:?}");
     }
 
     #[test]

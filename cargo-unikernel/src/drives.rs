@@ -177,6 +177,25 @@ pub fn attach(drives: &[Drive], image: &Path) -> Result<Vec<Attached>> {
     drives.iter().map(attach_one).collect()
 }
 
+/// The same for a VM that is not started: nothing is made.
+pub fn plan(drives: &[Drive], image: &Path) -> Result<Vec<Attached>> {
+    let plan_one = |drive: &Drive| match drive {
+        Drive::Disk(disk) if disk.path.is_dir() => {
+            let file = place_of_folder(&disk.path, image)?.1;
+            Ok(Attached { file, serial: disk.serial.clone(), access: Access::Read })
+        }
+        Drive::Disk(disk) => attach_disk(disk, image),
+        Drive::Volume(VolumeFile { name, path, .. }) => {
+            Ok(Attached { file: path.clone(), serial: Some(name.clone()), access: Access::Write })
+        }
+        Drive::Scratch(name, size) => {
+            let file = image.with_extension(format!("{size}.blank"));
+            Ok(Attached { file, serial: Some(name.clone()), access: Access::Scratch })
+        }
+    };
+    drives.iter().map(plan_one).collect()
+}
+
 fn attach_disk(disk: &DiskFile, image: &Path) -> Result<Attached> {
     let path = disk.path.display();
     let metadata = fs::metadata(&disk.path).map_err(|error| not_found(disk, &error))?;
@@ -197,10 +216,7 @@ fn attach_disk(disk: &DiskFile, image: &Path) -> Result<Attached> {
 /// old one keep it.
 fn image_of_folder(folder: &Path, image: &Path) -> Result<PathBuf> {
     let shown = folder.display();
-    let whole = folder.canonicalize().with_context(|| format!("cannot find {shown}"))?;
-    let mut hasher = DefaultHasher::new();
-    whole.hash(&mut hasher);
-    let file = image.with_extension(format!("{:016x}.disk", hasher.finish()));
+    let (whole, file) = place_of_folder(folder, image)?;
     let source = Source::scan(&whole, None)?;
     let print = format!("{:016x}\n", source.fingerprint());
     let mut stamp =
@@ -217,6 +233,14 @@ fn image_of_folder(folder: &Path, image: &Path) -> Result<PathBuf> {
         stamp.write_all_at(print.as_bytes(), 0)?;
     }
     Ok(file)
+}
+
+/// The folder by its whole path, and where its image is.
+fn place_of_folder(folder: &Path, image: &Path) -> Result<(PathBuf, PathBuf)> {
+    let whole = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
+    let mut hasher = DefaultHasher::new();
+    whole.hash(&mut hasher);
+    Ok((whole, image.with_extension(format!("{:016x}.disk", hasher.finish()))))
 }
 
 fn not_found(disk: &DiskFile, error: &io::Error) -> anyhow::Error {

@@ -5,11 +5,12 @@
 //! |---|---|
 //! | which options apply? | [`package`] (Cargo.toml), [`runner`] (command line), merged in [`settings`] |
 //! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
-//! | which QEMU command is that, with which files? | [`qemu`], [`module`], [`disk`], [`drives`] |
+//! | which QEMU command is that, with which files? | [`qemu`], [`module`], [`disk`], [`drives`], [`firmware`] |
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
 //! | what is on a disk? | [`fs`], [`kv`] |
 //! | does its web server answer? | [`announce`] |
 //! | what goes on inside? | [`inspect`] |
+//! | how does it live in the background? | [`instance`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
 #![forbid(unsafe_code)]
 
@@ -25,10 +26,12 @@ pub mod doctor;
 pub mod drives;
 pub mod dump;
 pub mod ending;
+pub mod firmware;
 pub mod fs;
 pub mod image;
 pub mod inspect;
 pub mod install;
+pub mod instance;
 pub mod kv;
 pub mod module;
 pub mod package;

@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
+use serde::Serialize;
 
 /// A TCP port of the workstation (on 127.0.0.1) that leads to a port of the VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Port {
     /// Where clients connect.
     pub host: u16,

@@ -9,6 +9,7 @@ use crate::{
     accel::Accel,
     disk,
     drives::{Access, Attached},
+    firmware::BootDisk,
     settings::{Net, Settings},
 };
 
@@ -18,8 +19,10 @@ pub struct Vm<'a> {
     pub settings: &'a Settings,
     /// How its instructions are run.
     pub accel: Accel,
-    /// The ELF file.
+    /// The ELF file; not used with a boot disk.
     pub image: &'a Path,
+    /// What it starts from instead.
+    pub boot_disk: Option<&'a BootDisk>,
     /// The archive of its boot modules.
     pub modules: Option<&'a Path>,
     /// Its disks, in the order of the bus.
@@ -36,8 +39,11 @@ impl Vm<'_> {
         let mut line = Line(Vec::new());
         self.add_machine(&mut line);
         self.add_network(&mut line);
+        self.boot_disk.iter().for_each(|disk| self.add_boot_disk(&mut line, disk));
         self.disks.iter().enumerate().for_each(|(number, disk)| self.add_disk(&mut line, number, disk));
-        line.words("-kernel").path(self.image.to_owned());
+        if self.boot_disk.is_none() {
+            line.words("-kernel").path(self.image.to_owned());
+        }
         if let Some(modules) = self.modules {
             line.words("-initrd").path(modules.to_owned());
         }
@@ -86,8 +92,14 @@ impl Vm<'_> {
         }
     }
 
-    /// A flush of the guest is one of the file; between two of them the workstation's cache works. Errors are the app's to
-    /// hear of: by default QEMU stops the VM when the workstation's disk is full.
+    /// The app sees it before its other disks.
+    fn add_boot_disk(&self, line: &mut Line, disk: &BootDisk) {
+        line.0.extend(disk.firmware.iter().map(OsString::from));
+        let (file, format) = (disk::for_qemu(&disk.file), disk.format.name());
+        line.words("-drive").0.push(format!("if=none,id=boot,format={format},file={file},{DRIVE}").into());
+        line.words(&format!("-device {},drive=boot,bootindex=0", self.virtio("virtio-blk")));
+    }
+
     fn add_disk(&self, line: &mut Line, number: usize, disk: &Attached) {
         let access = match disk.access {
             Access::Write => "",
@@ -95,8 +107,7 @@ impl Vm<'_> {
             Access::Scratch => ",snapshot=on",
         };
         let file = disk::for_qemu(&disk.file);
-        let rest = "cache=writeback,aio=threads,discard=unmap,werror=report,rerror=report";
-        let drive = format!("if=none,id=disk{number},format=raw,file={file},{rest}{access}");
+        let drive = format!("if=none,id=disk{number},format=raw,file={file},{DRIVE}{access}");
         line.words("-drive").0.push(drive.into());
         let serial = disk.serial.as_ref().map(|serial| format!(",serial={serial}")).unwrap_or_default();
         line.words(&format!("-device {},drive=disk{number}{serial}", self.virtio("virtio-blk")));
@@ -106,6 +117,10 @@ impl Vm<'_> {
         format!("{device}-{}", if self.settings.machine.is_microvm() { "device" } else { "pci" })
     }
 }
+
+/// A flush of the guest is one of the file; between two of them the workstation's cache works. Errors are the app's to
+/// hear of: by default QEMU stops the VM when the workstation's disk is full.
+const DRIVE: &str = "cache=writeback,aio=threads,discard=unmap,werror=report,rerror=report";
 
 struct Line(Vec<OsString>);
 

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fmt,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, ErrorKind, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::net::UnixStream,
@@ -51,6 +51,11 @@ impl Qmp {
         Ok(Qmp { stream: BufReader::new(stream), is_open: false })
     }
 
+    /// Another handle of the connection: when it is shut down, whoever waits for an answer hears an error.
+    pub fn handle(&self) -> Result<UnixStream> {
+        self.stream.get_ref().try_clone().context("cannot have a second handle of a socket")
+    }
+
     /// Waits until QEMU is set up.
     pub fn wait_for_start(&mut self) -> Result<()> {
         self.open(START_PATIENCE)
@@ -91,6 +96,33 @@ impl Qmp {
         self.call(command, arguments, patience)
     }
 
+    /// Waits for an event of this name. Returns after [`PATIENCE`] in any case: what it was to tell may have been told before.
+    ///
+    /// # Errors
+    ///
+    /// QEMU has ended.
+    pub fn wait_for_event(&mut self, name: &str) -> Result<()> {
+        self.stream.get_mut().set_read_timeout(Some(PATIENCE))?;
+        let mut line = Vec::new();
+        loop {
+            match self.stream.read_until(b'\n', &mut line) {
+                Ok(0) => bail!("QEMU ended before it said `{name}`"),
+                Ok(_) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) && line.is_empty() =>
+                {
+                    return Ok(());
+                }
+                Err(error) => return Err(error).context("QEMU's monitor cannot be read"),
+            }
+            let message: Value = serde_json::from_slice(&line).context("QEMU's monitor says what is no JSON")?;
+            if message["event"] == name {
+                return Ok(());
+            }
+            line.clear();
+        }
+    }
+
     fn call(&mut self, command: &str, arguments: Value, patience: Option<Duration>) -> Result<Value> {
         let stream = self.stream.get_mut();
         stream.set_read_timeout(patience)?;
@@ -114,9 +146,9 @@ impl Qmp {
 }
 
 impl ForQemu {
-    /// What makes QEMU use it.
-    pub fn arguments(&self) -> Vec<OsString> {
-        monitor("runner", &format!("fd={}", self.0.as_raw_fd()))
+    /// What makes QEMU use it, under a name of its own.
+    pub fn arguments(&self, id: &str) -> Vec<OsString> {
+        monitor(id, &format!("fd={}", self.0.as_raw_fd()))
     }
 }
 

@@ -40,10 +40,15 @@ pub struct Registration {
 impl Registration {
     /// Leaves a note about this process's VM, whose image has the bytes `elf`.
     pub fn new(image: &Path, elf: &[u8]) -> Result<Registration> {
+        Registration::named(&image.file_name().unwrap_or_default().to_string_lossy(), image, elf)
+    }
+
+    /// The same under another name than the image's.
+    pub fn named(name: &str, image: &Path, elf: &[u8]) -> Result<Registration> {
         let folder = folder()?;
         let pid = std::process::id();
         let image = fs::canonicalize(image).with_context(|| format!("cannot find {}", image.display()))?;
-        let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name.to_owned();
         let monitor = folder.join(format!("{pid}.monitor"));
         check_socket(&monitor)?;
         let note = Note { pid, name, image, monitor, build_id: build_id(elf) };
@@ -72,6 +77,12 @@ impl Drop for Registration {
 /// The VM that `wanted` means: by the process id of its runner or by name; without it, the only one.
 pub fn find(wanted: Option<&str>) -> Result<Note> {
     choose(running()?, wanted)
+}
+
+/// Removes the notes of VMs whose runners were killed.
+pub fn sweep() {
+    // Whoever looks for a VM does the same.
+    let _ = running();
 }
 
 fn choose(running: Vec<Note>, wanted: Option<&str>) -> Result<Note> {

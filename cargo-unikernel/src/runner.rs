@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     accel, announce,
     console::Console,
-    disk, drives, dump,
+    debug, disk, drives, dump,
     ending::Ending,
     fs::{print, unless_unheard},
     image, install, module, package, port, qemu,
@@ -89,13 +89,13 @@ struct LibtestFlags {
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the app has to stop in order, by `stop-timeout=SECONDS` or the runtime's own choice.
-fn stop_limit(boot_arguments: &[String]) -> Duration {
+pub(crate) fn stop_limit(boot_arguments: &[String]) -> Duration {
     let mut values = boot_arguments.iter().filter_map(|word| word.strip_prefix("stop-timeout="));
     Duration::from_secs(values.next_back().and_then(|seconds| seconds.parse().ok()).unwrap_or(10))
 }
 
 /// For a machine that notices its own bound late.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Boots the image; the result is the exit code, see [`Ending::code`].
 pub fn run(arguments: Arguments) -> Result<u8> {
@@ -117,6 +117,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         settings: &settings,
         accel,
         image: &arguments.elf,
+        boot_disk: None,
         modules: modules.as_deref(),
         disks: &disks,
         boot_arguments: &boot_arguments,
@@ -132,21 +133,31 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     // A test that is stopped has not passed, and without ACPI a microvm has no power button.
     let can_stop = !is_test && !settings.machine.is_without_acpi();
     let stop = can_stop.then(|| stop_limit(&boot_arguments) + STOP_MARGIN);
-    let bounds = vm::Bounds { timeout, stop, is_paused: arguments.gdb.is_some() };
+    let bounds = vm::Bounds { timeout, stop, hurry: "another Ctrl-C", has_keyboard: false };
     if arguments.announce {
         announce::start(&settings.ports);
     }
-    boot(&program, &vm, &elf, origin.workspace.as_deref(), bounds, cores.as_deref())
+    let origin = Build { elf: &elf, workspace: origin.workspace.as_deref() };
+    boot(&program, &vm, origin, bounds, arguments.gdb.is_some(), cores.as_deref())
+}
+
+/// What the console is decoded with.
+struct Build<'a> {
+    elf: &'a [u8],
+    workspace: Option<&'a Path>,
 }
 
 fn boot(
     program: &Path,
     vm: &qemu::Vm<'_>,
-    elf: &[u8],
-    workspace: Option<&Path>,
+    Build { elf, workspace }: Build<'_>,
     bounds: vm::Bounds,
+    is_paused: bool,
     cores: Option<&Path>,
 ) -> Result<u8> {
+    let (orders, events) = vm::orders();
+    // Before QEMU is there, so that no signal can fall between.
+    orders.listen_to_signals()?;
     let mut console = Console::new(vm.image, elf, workspace, io::stdout());
     // Without a note `dump` does not find this VM, which is no reason not to run it.
     let registration = Registration::new(vm.image, elf)
@@ -161,7 +172,14 @@ fn boot(
     let mut halted = |qmp: &mut Qmp| {
         cores.into_iter().for_each(|folder| dump::after_crash(qmp, folder, vm.image, elf));
     };
-    let ending = vm::run(program, &arguments, bounds, &mut listen, &mut halted)?;
+    let mut started = |machine: vm::Started<'_>| {
+        // If it does not start, it says why, and ends.
+        if is_paused && machine.qmp.wait_for_start().is_ok() {
+            println!("{}", debug::READY);
+        }
+        Ok(())
+    };
+    let ending = vm::run(program, &arguments, bounds, (orders, events), &mut started, &mut listen, &mut halted)?;
     if ending != Ending::Unheard {
         console.finish().context("cannot write the console's last line")?;
     }
@@ -191,7 +209,7 @@ fn boot_arguments(words: &[String], verbatim: &[String], is_test: bool) -> Resul
 }
 
 /// So that there is something to dump.
-fn halt_on_crash(boot_arguments: &mut Vec<String>) -> Result<()> {
+pub(crate) fn halt_on_crash(boot_arguments: &mut Vec<String>) -> Result<()> {
     const HALT: &str = "on-crash=halt";
     if let Some(other) = boot_arguments.iter().find(|word| word.starts_with("on-crash=") && *word != HALT) {
         bail!(
@@ -208,7 +226,7 @@ fn paused(socket: &Path) -> [String; 5] {
     ["-S".into(), "-chardev".into(), socket, "-gdb".into(), "chardev:gdb".into()]
 }
 
-fn extra_arguments() -> Result<Vec<String>> {
+pub(crate) fn extra_arguments() -> Result<Vec<String>> {
     let line = env::var("UNIKERNEL_QEMU_ARGS").unwrap_or_default();
     shlex::split(&line).with_context(|| format!("UNIKERNEL_QEMU_ARGS has an open quote: {line}"))
 }

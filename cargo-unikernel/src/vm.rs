@@ -1,12 +1,13 @@
 //! A running VM: starts QEMU, hands over its output, and ends it when asked to. Waits only for events.
 
 use std::{
+    env,
     ffi::OsString,
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
-    path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -19,7 +20,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use crate::{debug, drives, ending::Ending, qmp::Qmp};
+use crate::{drives, ending::Ending, qmp::Qmp};
 
 /// What waits for a slow listener: up to a MiB of the console, and then QEMU waits.
 const EVENTS_MAX: usize = 64;
@@ -33,6 +34,45 @@ enum Event {
     Signal(i32),
 }
 
+/// Tells a machine what it would hear from a signal.
+#[derive(Clone)]
+pub struct Orders(SyncSender<Event>);
+
+/// Where the orders arrive.
+pub struct Events(Receiver<Event>);
+
+/// The two ends for one machine.
+pub fn orders() -> (Orders, Events) {
+    let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
+    (Orders(sender), Events(events))
+}
+
+impl Orders {
+    /// As if this signal had come; nothing for a machine that has ended.
+    pub fn signal(&self, signal: i32) {
+        let _ = self.0.send(Event::Signal(signal));
+    }
+
+    /// From now on every signal that ends a process is such an order.
+    pub fn listen_to_signals(&self) -> Result<()> {
+        let hangup = (!ignores_hangups()).then_some(&SIGHUP);
+        let mut signals = Signals::new(TERM_SIGNALS.iter().chain(hangup)).context("cannot listen for signals")?;
+        let sender = self.0.clone();
+        thread::spawn(move || signals.forever().try_for_each(|signal| sender.send(Event::Signal(signal))));
+        Ok(())
+    }
+}
+
+/// QEMU when it has just been started.
+pub struct Started<'a> {
+    /// Its process.
+    pub pid: u32,
+    /// Its monitor; not yet opened.
+    pub qmp: &'a mut Qmp,
+    /// Leads to the machine's serial port, with [`Bounds::has_keyboard`].
+    pub keyboard: Option<ChildStdin>,
+}
+
 /// Who listens; `Some` is the exit code of a machine that has halted.
 pub type Console<'a> = dyn FnMut(&[u8]) -> io::Result<Option<u8>> + 'a;
 
@@ -41,56 +81,54 @@ const PRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// A stop that takes longer is worth a word.
 const STOP_SILENCE: Duration = Duration::from_secs(1);
 
-/// How a VM ends if it does not end itself.
+/// How a VM ends if it does not end itself, and whether it can be typed to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
     /// It is killed then.
     pub timeout: Option<Duration>,
     /// When this process is told to stop, the machine is asked to, and has so long; none: it is killed.
     pub stop: Option<Duration>,
-    /// The machine does not run before a debugger says so; says on stdout when that can be attached.
-    pub is_paused: bool,
+    /// What ends a machine that is asked to stop at once, in words.
+    pub hurry: &'static str,
+    /// Its serial port can be written to.
+    pub has_keyboard: bool,
 }
 
-/// Runs QEMU until it ends, the time is over, or this process is told to stop.
+/// Runs QEMU until it ends, the time is over, or an order comes to stop.
 ///
-/// `console` gets the bytes of the VM's serial port as they come; when it fails, nobody listens any more and the VM is
-/// stopped. When it says that the machine has halted, and which exit code that stands for, `halted` may ask things of QEMU
-/// before it is ended.
+/// `started` is called once, and may wait for QEMU to be set up; when it fails, QEMU is ended. `console` gets the bytes of the
+/// VM's serial port as they come; when it fails, nobody listens any more and the VM is stopped. When it says that the machine
+/// has halted, and which exit code that stands for, `halted` may ask things of QEMU before it is ended.
 pub fn run(
     qemu: &Path,
     arguments: &[OsString],
     bounds: Bounds,
+    (orders, Events(events)): (Orders, Events),
+    started: &mut dyn FnMut(Started<'_>) -> Result<()>,
     console: &mut Console<'_>,
     halted: &mut dyn FnMut(&mut Qmp),
 ) -> Result<Ending> {
-    let (sender, events) = mpsc::sync_channel(EVENTS_MAX);
-    // Before QEMU is there, so that no signal can fall between.
-    let hangup = (!ignores_hangups()).then_some(&SIGHUP);
-    let mut signals = Signals::new(TERM_SIGNALS.iter().chain(hangup)).context("cannot listen for signals")?;
-    let signal_sender = sender.clone();
-    thread::spawn(move || signals.forever().try_for_each(|signal| signal_sender.send(Event::Signal(signal))));
-
     let (mut qmp, for_qemu) = Qmp::pair()?;
-    let arguments = [arguments, &for_qemu.arguments()].concat();
-    let mut child = spawn(qemu, &arguments)?;
+    let arguments = [arguments, &for_qemu.arguments("runner")].concat();
+    let keyboard = if bounds.has_keyboard { Stdio::piped() } else { Stdio::null() };
+    let mut child = spawn(qemu, &arguments, keyboard)?;
     drop(for_qemu);
-    // If it does not start, it says why, and ends.
-    if bounds.is_paused && qmp.wait_for_start().is_ok() {
-        println!("{}", debug::READY);
-    }
     let complaint = relay_stderr(child.stderr.take().context("QEMU has no stderr")?);
     let stdout = child.stdout.take().context("QEMU has no stdout")?;
-    thread::spawn(move || read_console(stdout, &sender));
+    thread::spawn(move || read_console(stdout, &orders.0));
 
     let mut heard = false;
     let mut listener = |bytes: &[u8]| {
         heard = true;
         console(bytes)
     };
-    let mut cut_short = follow(&events, bounds.timeout, &mut listener);
+    let start = started(Started { pid: child.id(), keyboard: child.stdin.take(), qmp: &mut qmp });
+    let mut cut_short = match &start {
+        Ok(()) => follow(&events, bounds.timeout, &mut listener),
+        Err(_) => Some(Ending::Unheard),
+    };
     if let (Some(Ending::Stopped(signal @ (SIGINT | SIGTERM | SIGHUP))), Some(limit)) = (cut_short, bounds.stop) {
-        cut_short = stop_in_order(&mut qmp, signal, &events, limit, &mut listener);
+        cut_short = stop_in_order(&mut qmp, signal, &events, (limit, bounds.hurry), &mut listener);
     }
     if let Some(Ending::Halted(_)) = cut_short {
         halted(&mut qmp);
@@ -100,16 +138,29 @@ pub fn run(
     }
     let status = child.wait().context("cannot wait for QEMU")?;
     let complained = complaint.join().unwrap_or(false);
-    Ok(cut_short.unwrap_or_else(|| Ending::of(status, complained && !heard)))
+    match (start, Ending::of(status, complained && !heard)) {
+        // It refused to start, and has said why.
+        (Err(_), refused @ Ending::Qemu(_)) => Ok(refused),
+        (Err(problem), _) => Err(problem),
+        (Ok(()), ending) => Ok(cut_short.unwrap_or(ending)),
+    }
 }
 
 /// QEMU is in its own process group: Ctrl-C reaches only the runner, which then ends it in order.
-fn spawn(qemu: &Path, arguments: &[OsString]) -> Result<Child> {
-    let own = std::env::current_exe().context("cannot find the runner's own file")?;
-    let mut command = Command::new(own);
+fn spawn(qemu: &Path, arguments: &[OsString], keyboard: Stdio) -> Result<Child> {
+    let mut command = Command::new(own_program()?);
     command.arg("babysit").arg(std::process::id().to_string()).arg("--").arg(qemu).args(arguments);
-    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).stdin(keyboard).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().with_context(|| format!("cannot start {}", qemu.display()))
+}
+
+/// This program. On Linux as the kernel knows it: a tool that was installed anew meanwhile starts its machines all the same.
+fn own_program() -> Result<PathBuf> {
+    let own = Path::new("/proc/self/exe");
+    if own.exists() {
+        return Ok(own.to_owned());
+    }
+    env::current_exe().context("cannot find the runner's own file")
 }
 
 /// Passes QEMU's messages on; the result is whether one of them was an error.
@@ -199,7 +250,7 @@ fn stop_in_order(
     qmp: &mut Qmp,
     signal: i32,
     events: &Receiver<Event>,
-    limit: Duration,
+    (limit, hurry): (Duration, &str),
     console: &mut Console<'_>,
 ) -> Option<Ending> {
     let start = Instant::now();
@@ -213,7 +264,7 @@ fn stop_in_order(
         if is_silent && start.elapsed() >= STOP_SILENCE {
             is_silent = false;
             let limit = limit.as_secs();
-            say(&format!("the machine has {limit} s to stop in order; another Ctrl-C ends it at once"));
+            say(&format!("the machine has {limit} s to stop in order; {hurry} ends it at once"));
         }
         let press = Instant::now() + PRESS_INTERVAL;
         loop {
@@ -313,7 +364,7 @@ mod tests {
         let (_sender, events) = events(words);
         let mut heard = Vec::new();
         let limit = Duration::from_millis(300);
-        let ending = stop_in_order(&mut monitor(), SIGTERM, &events, limit, &mut listener(&mut heard));
+        let ending = stop_in_order(&mut monitor(), SIGTERM, &events, (limit, "more"), &mut listener(&mut heard));
         assert_eq!((ending, &*heard.join(" ")), (expected, heard_words), "{words}");
     }
 

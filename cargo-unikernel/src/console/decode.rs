@@ -12,8 +12,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Reads the strings; an image that logs nothing has none, which is no error.
+    /// Reads the strings; an image that logs nothing has none, which is no error, and neither has no image at all.
     pub fn new(elf: &[u8]) -> Result<Decoder> {
+        if elf.is_empty() {
+            return Ok(Decoder::none());
+        }
         let file = object::File::parse(elf).context("the image cannot be read")?;
         let Some(section) = file.section_by_name(".defmt") else { return Ok(Decoder::none()) };
         ensure!(
@@ -59,7 +62,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use object::{
         Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,

@@ -26,6 +26,9 @@ const STARTS_AGAIN: &str = "unikernel: starting again";
 const HALTED: &str = "unikernel: halted";
 const AFTER: [&str; 3] = [STARTS_AGAIN, "unikernel: not starting again", HALTED];
 
+/// So many lines of a report are remembered.
+const REPORT_LEN_MAX: usize = 10_000;
+
 /// Follows the lines of a console.
 pub struct Reports {
     symbols: Symbols,
@@ -147,7 +150,8 @@ impl Reports {
     }
 
     fn remember(&mut self, lines: &[String]) {
-        if self.place != Place::Outside {
+        // A machine may say what begins like a report and has no end.
+        if self.place != Place::Outside && self.last.len() < REPORT_LEN_MAX {
             self.last.extend_from_slice(lines);
         }
     }

@@ -9,7 +9,7 @@ mod lists;
 mod ping;
 mod records;
 mod sites;
-mod table;
+pub(crate) mod table;
 mod top;
 
 pub use dump::Tcpdump;

@@ -4,28 +4,28 @@ use crate::fs::printable;
 
 /// How a column is aligned.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
 /// Rows of as many cells as there are columns, the titles first.
-pub(super) struct Table {
+pub(crate) struct Table {
     aligns: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new(columns: &[(&str, Align)]) -> Table {
+    pub(crate) fn new(columns: &[(&str, Align)]) -> Table {
         let titles = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
         Table { aligns: columns.iter().map(|(_, align)| *align).collect(), rows: vec![titles] }
     }
 
-    pub(super) fn push<const COLUMNS: usize>(&mut self, cells: [String; COLUMNS]) {
+    pub(crate) fn push<const COLUMNS: usize>(&mut self, cells: [String; COLUMNS]) {
         self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let len = |cell: &String| cell.chars().count();
         let width = |column: usize| self.rows.iter().map(|row| len(&row[column])).max().unwrap_or(0);
         let widths: Vec<_> = (0..self.aligns.len()).map(width).collect();
@@ -43,7 +43,7 @@ impl Table {
 }
 
 /// A time, short.
-pub(super) fn time(micros: u64) -> String {
+pub(crate) fn time(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} us"),
         1_000..1_000_000 => format!("{}.{:01} ms", micros / 1_000, micros % 1_000 / 100),

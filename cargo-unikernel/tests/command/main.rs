@@ -4,6 +4,7 @@
 mod disks;
 mod errors;
 mod images;
+mod instances;
 mod keys;
 mod life;
 mod qemu_line;

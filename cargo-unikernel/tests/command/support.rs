@@ -17,6 +17,11 @@ pub fn image(text: &str, exit_code: Option<u8>) -> Vec<u8> {
     code.extend(text.bytes().flat_map(|byte| [0xb0, byte, 0xee])); // mov al, byte; out dx, al
     code.extend(exit_code.into_iter().flat_map(|exit| [0x66, 0xba, 0xf4, 0, 0xb0, exit, 0xee])); // the same to 0xf4
     code.extend([0xf4, 0xeb, 0xfd]); // hlt; again
+    image_of(&code)
+}
+
+/// A PVH image of this machine code.
+pub fn image_of(code: &[u8]) -> Vec<u8> {
     let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
     elf.resize(16, 0);
     elf.extend([2, 0, 62, 0, 1, 0, 0, 0]); // executable, x86-64

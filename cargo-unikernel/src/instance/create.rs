@@ -1,0 +1,184 @@
+//! `cargo unikernel instance create`: from a command line to an order.
+
+use std::{path::PathBuf, str::FromStr};
+
+use anyhow::{Result, bail, ensure};
+
+use super::{
+    Name, Restart,
+    local::machine::absolute,
+    provider::{Image, Order},
+};
+use crate::{
+    accel,
+    build::{self, Selection},
+    disk::{DiskFile, VolumeFile},
+    drives::Drive,
+    firmware::{Bios, Format},
+    image, package,
+    port::Port,
+    runner,
+    settings::{Options, Settings},
+};
+
+/// What to run, as what, and on which machine.
+#[derive(clap::Args)]
+// `-p` is both, see `PackageOrPort`.
+#[command(mut_arg("ports", |port| port.short(None)), mut_arg("package", |package| package.short(None)))]
+pub struct Create {
+    /// Its name; without one, that of the image, with a number if need be.
+    name: Option<Name>,
+    /// The same.
+    #[arg(long = "name", value_name = "NAME", conflicts_with = "name", id = "name_option")]
+    name_option: Option<Name>,
+    /// A finished image, instead of building one: an ELF file built for x86_64-unknown-none, or a disk that starts by
+    /// itself, raw or qcow2.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["package", "release", "features"])]
+    image: Option<PathBuf>,
+    /// What starts a disk; UEFI where it is installed.
+    #[arg(long, value_name = "KIND", requires = "image")]
+    bios: Option<Bios>,
+    /// The ELF that is on the disk, to decode its log with.
+    #[arg(long, value_name = "FILE", requires = "image")]
+    elf: Option<PathBuf>,
+    /// `-p 8080:80` forwards a port as `--port` does, `-p NAME` builds a package as `--package` does.
+    #[arg(short = 'p', value_name = "HOST:GUEST|NAME")]
+    package_or_port: Vec<PackageOrPort>,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    options: Options,
+    /// When it is started again by itself after its end.
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    restart: Restart,
+    /// Prints the QEMU command, and makes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Prints what was made as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Boot arguments, `key=value`; they go to the kernel command line unchanged.
+    #[arg(last = true)]
+    boot_arguments: Vec<String>,
+}
+
+/// Package names begin with a letter, ports with a digit.
+#[derive(Clone, Debug, PartialEq)]
+enum PackageOrPort {
+    Package(String),
+    Port(Port),
+}
+
+impl FromStr for PackageOrPort {
+    type Err = String;
+    fn from_str(text: &str) -> Result<PackageOrPort, String> {
+        match text.bytes().next() {
+            Some(b'0'..=b'9') => text.parse().map(PackageOrPort::Port),
+            Some(_) => Ok(PackageOrPort::Package(text.into())),
+            None => Err("write `-p HOST:GUEST` for a port, or `-p NAME` for a package".into()),
+        }
+    }
+}
+
+impl Create {
+    /// Builds what has to be built, and checks all that can be checked.
+    pub fn order(mut self) -> Result<Order> {
+        self.sort_out()?;
+        let path = match &self.image {
+            Some(image) => image.clone(),
+            None => build::the_image(&self.selection)?,
+        };
+        let image = self.image_at(path)?;
+        let origin = package::origin_of(image.path())?;
+        let (accel, cores) = (self.options.accel, self.options.dump_on_crash.clone());
+        // Whether it can be had is better said now than in the background.
+        accel::choose(accel, accel::kvm())?;
+        let mut settings = Settings::merge(&origin.settings, self.options, false).map_err(anyhow::Error::msg)?;
+        settings.drives = settings.drives.into_iter().map(from_anywhere).collect::<Result<_>>()?;
+        if let Image::Disk { .. } = image {
+            check_disk(&settings, &self.boot_arguments)?;
+        }
+        settings.pcap = settings.pcap.as_deref().map(absolute).transpose()?;
+        Ok(Order {
+            name: self.name.or(self.name_option),
+            image,
+            workspace: origin.workspace,
+            settings,
+            accel,
+            cores: cores.as_deref().map(absolute).transpose()?,
+            boot_arguments: self.boot_arguments,
+            extra: runner::extra_arguments()?,
+            restart: self.restart,
+        })
+    }
+
+    fn image_at(&self, path: PathBuf) -> Result<Image> {
+        if let Some(format) = Format::of(&path)? {
+            let default = || if Bios::Ovmf.arguments().is_ok() { Bios::Ovmf } else { Bios::Seabios };
+            let bios = self.bios.unwrap_or_else(default);
+            bios.arguments()?;
+            self.elf.as_deref().map(image::read).transpose()?;
+            return Ok(Image::Disk { file: path, format, bios, elf: self.elf.clone() });
+        }
+        image::read(&path)?;
+        if self.bios.is_some() || self.elf.is_some() {
+            bail!("{} is an ELF, which QEMU starts itself; leave away `--bios` and `--elf`", path.display());
+        }
+        Ok(Image::Elf(path))
+    }
+
+    /// Each `-p` to what it means.
+    fn sort_out(&mut self) -> Result<()> {
+        for meant in self.package_or_port.drain(..) {
+            match meant {
+                PackageOrPort::Port(port) => self.options.ports.push(port),
+                PackageOrPort::Package(package) if self.image.is_some() => {
+                    bail!("`--image` is a finished image; leave away `-p {package}`, which would build one")
+                }
+                PackageOrPort::Package(package) => {
+                    let other = self.selection.package.replace(package);
+                    ensure!(
+                        other.is_none(),
+                        "an instance is of one package; leave away `-p {}`",
+                        other.unwrap_or_default()
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What only a kernel gets from QEMU.
+fn check_disk(settings: &Settings, boot_arguments: &[String]) -> Result<()> {
+    ensure!(boot_arguments.is_empty(), "the boot arguments of a disk are on it; change them there");
+    ensure!(settings.modules.is_empty(), "a disk gets no boot modules; put the files on it");
+    ensure!(!settings.machine.is_microvm(), "a microvm starts no disk; leave away `--machine`, or take `q35` or `pc`");
+    Ok(())
+}
+
+/// The supervisor has another folder.
+fn from_anywhere(drive: Drive) -> Result<Drive> {
+    Ok(match drive {
+        Drive::Disk(disk) => Drive::Disk(DiskFile { path: absolute(&disk.path)?, ..disk }),
+        Drive::Volume(volume) => Drive::Volume(VolumeFile { path: absolute(&volume.path)?, ..volume }),
+        scratch @ Drive::Scratch(..) => scratch,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p_is_a_package_or_a_port() {
+        let check = |text: &str, expected: Option<PackageOrPort>| {
+            assert_eq!(text.parse::<PackageOrPort>().ok(), expected, "{text}");
+        };
+        check("8080:80", Some(PackageOrPort::Port(Port { host: 8080, guest: 80 })));
+        check("80", Some(PackageOrPort::Port(Port { host: 80, guest: 80 })));
+        check("hello", Some(PackageOrPort::Package("hello".into())));
+        check("8080:", None);
+        check("", None);
+    }
+}
