@@ -129,8 +129,8 @@ mod tests {
             table(&[running.clone(), ended.clone(), damaged]),
             "NAME  STATE    UP     IMAGE      PORTS    RESTARTS  ENDED\n\
              web   running  2m05s  hello.elf  8080:80         0\n\
-             b     ended           hello.elf                 3  1h00m ago: the app panicked (exit code 101)\n\
-             c     damaged                                   0  no\n"
+             b     ended           hello.elf                  3  1h00m ago: the app panicked (exit code 101)\n\
+             c     damaged                                    0  no\n"
         );
         assert_eq!(sentence(&running), "web: running; localhost:8080 leads to its port 80");
         assert_eq!(sentence(&ended), "b: ended; the app panicked (exit code 101)");

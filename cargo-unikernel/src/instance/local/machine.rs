@@ -124,7 +124,7 @@ pub fn lay_out(folder: &Folder, order: &Order) -> Result<()> {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     description.modules = modules.as_deref().and_then(name);
     description.write(folder)?;
-    super::record::Status::new().write(folder)
+    super::record::Status::never_started().write(folder)
 }
 
 /// A path that means the same from everywhere.

@@ -2,7 +2,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | where is what kept, and who may change it? | [`store`], [`record`] |
+//! | where is what kept, and who may change it? | [`store`], [`draft`], [`record`], [`summary`] |
 //! | which QEMU command is that? | [`machine`] |
 //! | how does a command start one and let go of it? | [`launch`] |
 //! | what goes on in the background? | [`supervisor`], one [`run`] after the other, [`shared`] by its threads |
@@ -13,6 +13,7 @@
 
 pub mod control;
 pub mod copy;
+pub mod draft;
 pub mod follow;
 pub mod launch;
 pub mod log;
@@ -23,6 +24,7 @@ pub mod save;
 pub mod shared;
 pub mod stats;
 pub mod store;
+pub mod summary;
 pub mod supervisor;
 pub mod terminal;
 pub mod twin;
@@ -41,10 +43,11 @@ use crate::{
     qemu, registry,
 };
 use control::Request;
+use draft::Draft;
 use launch::{Start, Watch, launch};
 use machine::Machine;
-use record::{Phase, Status, summary};
-use store::{Draft, Folder, Locked, Store};
+use record::{Phase, Status};
+use store::{Folder, Locked, Store};
 
 /// The instances of this user on this machine.
 pub struct Local {
@@ -79,7 +82,7 @@ impl Local {
         draft.publish(&self.store)?;
         // The draft is dropped after the supervisor has ended.
         launch(&draft, Start { is_new: true, ..start }, watch)?;
-        Ok(summary(&draft.keep()))
+        Ok(summary::of(&draft.keep()))
     }
 
     /// Asks the supervisor to stop, and waits until it has.
@@ -123,7 +126,7 @@ impl Provider for Local {
     }
 
     fn list(&self) -> Result<Vec<Summary>> {
-        Ok(self.store.all()?.iter().map(summary).collect())
+        Ok(self.store.all()?.iter().map(summary::of).collect())
     }
 
     fn logs(&self, name: &Name, lines: &Lines, out: &mut dyn Write) -> Result<()> {
@@ -137,18 +140,18 @@ impl Provider for Local {
         let locked = self.store.lock(name)?;
         self.stop_locked(&locked, urgency)?;
         settle(&locked)?;
-        Ok(summary(&locked))
+        Ok(summary::of(&locked))
     }
 
     fn start(&self, name: &Name) -> Result<Summary> {
         let locked = self.store.lock(name)?;
         if is_active(&locked)? {
-            return Ok(summary(&locked));
+            return Ok(summary::of(&locked));
         }
         let machine = Machine::of(&locked)?;
         port::check_free(&machine.settings.ports)?;
         launch(&locked, Start::default(), &Watch::new()?)?;
-        Ok(summary(&locked))
+        Ok(summary::of(&locked))
     }
 
     fn delete(&self, name: &Name, urgency: Urgency) -> Result<()> {
@@ -163,7 +166,7 @@ impl Provider for Local {
     }
 
     fn stats(&self, name: &Name) -> Result<Usage> {
-        let summary = summary(&self.store.existing(name)?);
+        let summary = summary::of(&self.store.existing(name)?);
         let running = summary.pid.zip(summary.up_seconds);
         let (pid, up_seconds) =
             running.with_context(|| format!("`{name}` is {}: it uses nothing", summary.state.word()))?;
@@ -185,7 +188,7 @@ impl Provider for Local {
 
     fn console(&self, name: &Name) -> Result<()> {
         let folder = self.store.existing(name)?;
-        let state = summary(&folder).state;
+        let state = summary::of(&folder).state;
         if !folder.is_supervised() {
             bail!("`{name}` is {}; start it with `cargo unikernel instance start {name}`", state.word());
         }

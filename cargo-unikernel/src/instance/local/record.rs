@@ -18,8 +18,8 @@ use crate::{
     drives::DriveOptions,
     firmware::{Bios, Format},
     instance::{
-        Name, Restart,
-        provider::{Ended, State, Summary},
+        Restart,
+        provider::{Ended, State},
     },
     settings::{Options, PackageSettings, Settings},
 };
@@ -181,7 +181,7 @@ impl Status {
     const FILE: &str = "state.json";
 
     /// Of one that was never started.
-    pub fn new() -> Status {
+    pub fn never_started() -> Status {
         let (pid, accel, ended) = (None, None, None);
         Status { version: VERSION, phase: Phase::Starting, since_ms: now_ms(), pid, accel, restarts: 0, ended }
     }
@@ -225,7 +225,7 @@ impl Ledger {
     /// For a supervisor that begins; how the machine ended last is still known.
     pub fn begin(folder: &Folder) -> Result<Ledger> {
         let ended = Status::read(folder).ok().and_then(|status| status.ended);
-        let ledger = Ledger { folder: folder.clone(), status: Mutex::new(Status { ended, ..Status::new() }) };
+        let ledger = Ledger { folder: folder.clone(), status: Mutex::new(Status { ended, ..Status::never_started() }) };
         ledger.change(|_| ())?;
         Ok(ledger)
     }
@@ -245,61 +245,6 @@ impl Ledger {
                 status.phase = Phase::Stopping;
             }
         })
-    }
-}
-
-/// All that is known of an instance. One whose files cannot be read is damaged, and the others are not.
-pub fn summary(folder: &Folder) -> Summary {
-    whole_summary(folder).unwrap_or_else(|problem| damaged(folder.name().clone(), folder, &problem))
-}
-
-fn whole_summary(folder: &Folder) -> Result<Summary> {
-    folder.check_private()?;
-    let description = Description::read(folder)?;
-    let settings = description.settings()?;
-    // In this order: who has just gone has written its last word before.
-    let is_supervised = folder.is_supervised();
-    let status = Status::read(folder)?;
-    let state = match status.state(is_supervised) {
-        // A command is about to make its supervisor.
-        State::Dead if folder.is_supervised() || folder.is_being_changed() => State::Starting,
-        state => state,
-    };
-    let runs = matches!(state, State::Running | State::Stopping);
-    Ok(Summary {
-        name: folder.name().clone(),
-        provider: "local",
-        state,
-        problem: None,
-        up_seconds: runs.then(|| status.up().as_secs()),
-        image: description.source,
-        ports: settings.ports,
-        restarts: status.restarts,
-        ended: status.ended,
-        restart: description.restart,
-        memory: settings.memory.to_string(),
-        machine: settings.machine.to_string(),
-        pid: status.pid.filter(|_| runs),
-        folder: folder.path().to_owned(),
-    })
-}
-
-fn damaged(name: Name, folder: &Folder, problem: &anyhow::Error) -> Summary {
-    Summary {
-        name,
-        provider: "local",
-        state: State::Damaged,
-        problem: Some(format!("{problem:#}")),
-        up_seconds: None,
-        image: PathBuf::new(),
-        ports: Vec::new(),
-        restarts: 0,
-        ended: None,
-        restart: Restart::Never,
-        memory: String::new(),
-        machine: String::new(),
-        pid: None,
-        folder: folder.path().to_owned(),
     }
 }
 
@@ -358,7 +303,7 @@ mod tests {
             let error = parse::<Status>(text.as_bytes()).unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{text}: {error:#}");
         };
-        let good = serde_json::to_string(&Status::new()).unwrap();
+        let good = serde_json::to_string(&Status::never_started()).unwrap();
         parse::<Status>(good.as_bytes()).unwrap();
         check("", "EOF");
         check("{}", "it has no version");
@@ -374,7 +319,7 @@ mod tests {
         fs::create_dir(temporary.path().join("web")).unwrap();
         let folder = Folder::at(temporary.path().join("web")).unwrap();
         let ended = Ended { code: 7, words: "so".into(), at_ms: 1 };
-        Status { ended: Some(ended.clone()), phase: Phase::Stopped, ..Status::new() }.write(&folder).unwrap();
+        Status { ended: Some(ended.clone()), phase: Phase::Stopped, ..Status::never_started() }.write(&folder).unwrap();
         let ledger = Ledger::begin(&folder).unwrap();
         let now = || Status::read(&folder).unwrap();
         assert_eq!((now().phase, now().ended), (Phase::Starting, Some(ended)));
@@ -390,7 +335,7 @@ mod tests {
 
     #[test]
     fn who_has_no_supervisor_is_dead() {
-        let of = |phase| Status { phase, ..Status::new() };
+        let of = |phase| Status { phase, ..Status::never_started() };
         let check = |phase, alive, gone| {
             assert_eq!((of(phase).state(true), of(phase).state(false)), (alive, gone), "{phase:?}");
         };

@@ -4,7 +4,8 @@ use std::{
     fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +16,9 @@ use crate::{qemu, qmp::Qmp};
 
 /// For commands that QEMU answers when it has looked at them.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+/// How long QEMU may take to notice that it is done, and how often it is asked.
+const GO_ON_PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 /// A limit is for networks; a file takes what it takes.
 const BYTES_PER_SECOND: u64 = 100 << 30;
 
@@ -22,8 +26,19 @@ const BYTES_PER_SECOND: u64 = 100 << 30;
 pub fn save(qmp: &mut Qmp, memory: &Path, disks: &[(PathBuf, PathBuf)]) -> Result<()> {
     qmp.execute("stop", json!({}), PATIENCE)?;
     let saved = save_standing(qmp, memory, disks);
-    let goes_on = qmp.execute("cont", json!({}), PATIENCE).context("the machine stands still and does not go on");
-    saved.and(goes_on.map(drop))
+    let goes_on = go_on(qmp).context("the machine stands still and does not go on");
+    saved.and(goes_on)
+}
+
+/// QEMU's migration is over a moment before QEMU lets the machine go on, which nothing announces.
+fn go_on(qmp: &mut Qmp) -> Result<()> {
+    let end = Instant::now() + GO_ON_PATIENCE;
+    loop {
+        match qmp.execute("cont", json!({}), PATIENCE) {
+            Err(error) if error.to_string().contains("not finalized") && Instant::now() < end => thread::sleep(PAUSE),
+            answer => return answer.map(drop),
+        }
+    }
 }
 
 fn save_standing(qmp: &mut Qmp, memory: &Path, disks: &[(PathBuf, PathBuf)]) -> Result<()> {
@@ -80,7 +95,6 @@ mod tests {
     use std::{
         io::{BufRead, BufReader, Write},
         os::unix::net::UnixStream,
-        thread,
     };
 
     /// A monitor that is asked about a migration so often, and answers with these states; each is announced by an event.

@@ -67,7 +67,7 @@ pub fn copy(original: &Folder, copy: &Folder, home: &Folder, ports: &[Port]) -> 
     description.set_machine(&settings, accel, machine.description.options()?.dump_on_crash);
     description.created_ms = now_ms();
     description.write(copy)?;
-    Status::new().write(copy)?;
+    Status::never_started().write(copy)?;
     let memory = copy.file(MEMORY);
     control::ask(original, &Request::Save { memory: memory.clone(), disks: to_copy })
         .with_context(|| format!("`{name}` cannot be copied"))?;
