@@ -44,6 +44,8 @@ impl Format {
         };
         let (start, signature) = read().with_context(|| format!("cannot read the image {}", file.display()))?;
         Ok(match (&*start, signature) {
+            // Whatever comes later.
+            (b"\x7fELF", _) => None,
             // QEMU, docs/interop/qcow2.
             (b"QFI\xfb", _) => Some(Format::Qcow2),
             // At the end of a boot sector, and of the protective one that a GPT has (UEFI 2.10, 5.2.3).
@@ -114,6 +116,8 @@ mod tests {
         check(&sector, None);
         sector[510..].copy_from_slice(&[0x55, 0xaa]);
         check(&sector, Some(Format::Raw));
+        sector[..4].copy_from_slice(b"\x7fELF");
+        check(&sector, None);
         check(b"QFI\xfb\0\0\0\x03", Some(Format::Qcow2));
         check(b"\x7fELF", None);
         check(b"", None);

@@ -75,6 +75,15 @@ impl Home {
         }
     }
 
+    /// Waits until the instance has logged this.
+    pub fn logs_say(&self, name: &str, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.says(&format!("logs {name}")).contains(text) {
+            assert!(Instant::now() < deadline, "{name} never said `{text}`");
+            thread::sleep(client::PAUSE);
+        }
+    }
+
     /// The file names of all that instances have left here.
     pub fn left(&self) -> Vec<PathBuf> {
         let folders = [self.path("state/unikernel/instances"), self.path("unikernel")];

@@ -54,7 +54,7 @@ fn two_side_by_side() {
         (&"96M".into(), &"microvm,acpi=on".into())
     );
     // Decoded, and each with its own.
-    assert!(home.says("logs one").contains("WARN  asked to log the number 7"));
+    home.logs_say("one", "WARN  asked to log the number 7");
     assert!(!home.says("logs other").contains("number 7"));
     let stats: serde_json::Value = serde_json::from_str(&home.says("stats --json")).unwrap();
     let uses = |at: usize| {
@@ -98,6 +98,7 @@ fn a_crash_is_told_and_the_machine_is_started_again() {
     heard.says("e2e/guest/src/main.rs:", 1);
     home.says("stop web");
     assert!(follower.wait().unwrap().success(), "a follower ends with the instance");
+    heard.wait(|_| false);
     assert!(heard.said().ends_with("unikernel: the app ended (exit code 0)\n"), "{}", heard.said());
     assert_eq!(home.state("web")["restarts"], 1);
     home.says("delete web");
@@ -137,7 +138,7 @@ fn a_copy_goes_on_from_the_same_moment_with_other_random_numbers() {
     assert_eq!((one.len(), other.len()), (64, 64));
     assert!(one.is_disjoint(&other), "{one:?} {other:?}");
     // It did not boot: that is said once in the life of a memory.
-    assert!(home.says("logs web").contains("network: address"));
+    home.logs_say("web", "network: address");
     assert!(!home.says("logs copy").contains("network: address"));
     // A copy has copies, and starts by itself once it was stopped.
     let own = free_port();

@@ -56,6 +56,10 @@ pub const KEEP: &str = "keep";
 
 /// Watches over the instance until it ends for good.
 pub fn supervise(arguments: Arguments) -> Result<u8> {
+    watch_over(arguments).map(|()| 0).inspect_err(|problem| tell(&format!("{FAILED}{problem:#}")))
+}
+
+fn watch_over(arguments: Arguments) -> Result<()> {
     // Fails only for the leader of a group, who was started by hand.
     let _ = rustix::process::setsid();
     env::set_current_dir("/").context("cannot go to the root folder")?;
@@ -80,7 +84,7 @@ pub fn supervise(arguments: Arguments) -> Result<u8> {
         let _ = fs::remove_dir_all(supervisor.folder.path());
     }
     drop(vigil);
-    result.map(|()| 0)
+    result
 }
 
 /// What this process would say on stderr goes to the instance's log; nobody else would hear it.
