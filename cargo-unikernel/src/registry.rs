@@ -113,7 +113,7 @@ fn running() -> Result<Vec<Note>> {
         let note = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Note>(&bytes).ok());
         match note {
             Some(note) if UnixStream::connect(&note.monitor).is_ok() => notes.push(note),
-            Some(note) if !Path::new(&format!("/proc/{}", note.pid)).exists() => {
+            Some(note) if has_ended(note.pid) => {
                 let _ = fs::remove_file(&note.monitor);
                 let _ = fs::remove_file(&file);
             }
@@ -123,6 +123,12 @@ fn running() -> Result<Vec<Note>> {
     }
     notes.sort_by_key(|note| note.pid);
     Ok(notes)
+}
+
+/// There is no such process, or one that has ended and that nobody has asked how (a zombie).
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
 }
 
 /// The folder of this user's notes, which nobody else can read or change.
