@@ -96,7 +96,7 @@ impl Qmp {
         self.call(command, arguments, patience)
     }
 
-    /// Waits for an event of this name. Returns after [`PATIENCE`] in any case: what it was to tell may have been told before.
+    /// Waits for an event of this name. Returns after `PATIENCE` in any case: what it was to tell may have been told before.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | where is what kept, and who may change it? | [`store`], [`draft`], [`record`], [`summary`] |
 //! | which QEMU command is that? | [`machine`] |
-//! | how does a command start one and let go of it? | [`launch`] |
+//! | how does a command start one and let go of it? | [`mod@launch`] |
 //! | what goes on in the background? | [`supervisor`], one [`run`] after the other, [`shared`] by its threads |
 //! | how do commands talk to it? | [`control`], [`terminal`] |
 //! | what did it say? | [`log`] writes, [`follow`] reads |

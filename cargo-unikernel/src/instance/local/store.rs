@@ -96,7 +96,7 @@ impl Store {
         }
     }
 
-    /// Like [`not_found`](Self::not_found), for one that is only looked at.
+    /// Like `not_found`, for one that is only looked at.
     pub fn existing(&self, name: &Name) -> Result<Folder> {
         let folder = self.folder(name);
         fs::metadata(&folder.path).map_err(|error| self.not_found(name, &error))?;
