@@ -113,7 +113,8 @@ fn a_killed_supervisor_takes_its_machine_along_and_the_instance_can_be_started()
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let supervisor = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
     assert!(Command::new("kill").args(["-9", supervisor]).status().unwrap().success());
-    home.wait("web", |state| state["state"] == "dead");
+    // Its machine may take a moment longer, and has the port until then.
+    home.wait("web", |state| state["state"] == "dead" && home.processes().is_empty());
     home.says("start web");
     answers(port, "/");
     home.says("delete web");
