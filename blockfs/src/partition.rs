@@ -32,6 +32,19 @@ pub enum PartitionKind {
     Byte(u8),
 }
 
+impl PartitionKind {
+    /// Whether it has what starts the machine, and nothing of an app's: EFI system partitions, and those for a BIOS.
+    pub(crate) fn is_for_firmware(self) -> bool {
+        // C12A7328-F81F-11D2-BA4B-00A0C93EC93B and 21686148-6449-6E6F-744E-656564454649.
+        const EFI_SYSTEM: [u8; 16] = *b"\x28\x73\x2a\xc1\x1f\xf8\xd2\x11\xba\x4b\x00\xa0\xc9\x3e\xc9\x3b";
+        const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
+        match self {
+            PartitionKind::Guid(kind) => [EFI_SYSTEM, BIOS_BOOT].contains(&kind),
+            PartitionKind::Byte(kind) => kind == 0xef,
+        }
+    }
+}
+
 /// The partitions of a disk, in the order of its table; empty when it has no table. A GPT counts before the MBR that
 /// protects it; its copy at the end of the disk is read when it is damaged.
 ///

@@ -5,7 +5,7 @@ use std::{
     io::Write,
     process::{Command, Stdio},
 };
-use unikernel_blockfs::{Cause, Disk, Volume, partition::partitions};
+use unikernel_blockfs::{Cause, Disk, Format, Volume, partition::partitions};
 use unikernel_rt::sim::{FileDisk, Random, SimDisk};
 
 /// A disk of 64 MiB with the table that this script of `sfdisk` describes.
@@ -69,14 +69,17 @@ async fn damaged_tables() {
     }
 }
 
-#[unikernel_rt::test]
-async fn the_volume_of_a_partition_is_found() {
-    let mut image = disk_with(GPT);
+fn archive() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_ustar();
     header.set_size(2);
     archive.append_data(&mut header, "hello", &b"hi"[..]).unwrap();
-    let archive = archive.into_inner().unwrap();
+    archive.into_inner().unwrap()
+}
+
+#[unikernel_rt::test]
+async fn the_volume_of_a_partition_is_found() {
+    let (mut image, archive) = (disk_with(GPT), archive());
     image[8 << 20..(8 << 20) + archive.len()].copy_from_slice(&archive);
     let disk = Disk::new(SimDisk::from_bytes(&image).device());
     let volume = Volume::mount(disk.clone()).await.unwrap();
@@ -89,6 +92,25 @@ async fn the_volume_of_a_partition_is_found() {
     assert!(error.to_string().contains("several partitions"), "{error}");
     let volume = Volume::mount(disk.partition(1).await.unwrap()).await.unwrap();
     assert_eq!(volume.read("hello", 10).await.unwrap(), "hi");
+}
+
+/// An app finds its volume on the disk that it was started from.
+#[unikernel_rt::test]
+async fn partitions_of_the_firmware_are_passed_over() {
+    for (label, efi) in [("gpt", "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"), ("dos", "ef")] {
+        let site = "start=48MiB, size=15MiB\n";
+        let bios = "start=1MiB, size=1MiB, type=21686148-6449-6E6F-744E-656564454649\n";
+        let bios = if label == "gpt" { bios } else { "" };
+        let mut image = disk_with(&format!("label: {label}\n{bios}start=2MiB, size=40MiB, type={efi}\n{site}"));
+        image[1 << 20..(1 << 20) + 4096].fill(0xeb);
+        let efi = SimDisk::new(40 << 20);
+        Volume::format(Disk::new(efi.device()), Format::Fat).await.unwrap();
+        image[2 << 20..42 << 20].copy_from_slice(&efi.peek(0, 40 << 20));
+        let archive = archive();
+        image[48 << 20..(48 << 20) + archive.len()].copy_from_slice(&archive);
+        let volume = Volume::mount(Disk::new(SimDisk::from_bytes(&image).device())).await.unwrap();
+        assert_eq!(volume.read("hello", 10).await.unwrap(), "hi", "{label}");
+    }
 }
 
 #[unikernel_rt::test]

@@ -14,7 +14,7 @@ use cargo_metadata::Message;
 
 use crate::{
     fs::{print, unless_unheard},
-    install,
+    install, qemu,
     settings::Options,
 };
 
@@ -122,6 +122,13 @@ pub(crate) fn only_image(selection: &Selection) -> Result<PathBuf> {
 /// Builds what must be a single image, as `build` does.
 pub(crate) fn the_image(selection: &Selection) -> Result<PathBuf> {
     one_image(selection, |_| ())
+}
+
+/// The command that [`the_image`] runs, for a shell.
+pub(crate) fn shell_line(selection: &Selection) -> Result<String> {
+    let cargo = cargo("build", selection)?;
+    let arguments: Vec<OsString> = cargo.get_args().map(OsString::from).collect();
+    Ok(qemu::shell_line(&cargo.get_program().to_string_lossy(), &arguments))
 }
 
 fn one_image(selection: &Selection, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {

@@ -8,6 +8,7 @@
 //! | which QEMU command is that, with which files? | [`qemu`], [`module`], [`disk`], [`drives`], [`firmware`] |
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
 //! | what is on a disk? | [`fs`], [`kv`] |
+//! | how does an app start without QEMU's `-kernel`? | [`boot_disk`], with the loaders in `loader/` |
 //! | does its web server answer? | [`announce`] |
 //! | what goes on inside? | [`inspect`] |
 //! | how does it live in the background? | [`instance`] |
@@ -17,6 +18,7 @@
 pub mod accel;
 pub mod announce;
 pub mod babysit;
+pub mod boot_disk;
 pub mod build;
 pub mod cli;
 pub mod console;

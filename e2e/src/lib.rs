@@ -3,6 +3,7 @@
 //! Whatever waits here waits for an event, within [`PATIENCE`].
 #![forbid(unsafe_code)]
 
+pub mod boot_disk;
 pub mod client;
 pub mod dnsmasq;
 pub mod image;

@@ -59,9 +59,11 @@ impl Output {
 fn follow(stream: impl Read + Send + 'static, shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
     thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        // A console that nobody decodes has log frames between its lines, which are no text.
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
             let mut state = shared.state.lock().expect("no reader panics");
-            state.0 += &(line + "\n");
+            state.0 += &format!("{line}\n");
             shared.changed.notify_all();
         }
         shared.state.lock().expect("no reader panics").1 += 1;

@@ -59,6 +59,11 @@ impl Vm {
         }
         // If this process dies without dropping its VMs, they still end.
         command.args(["--timeout", "300"]).args(words.split_whitespace()).env("UNIKERNEL_QEMU_ARGS", qemu);
+        Vm::start_command(&mut command, port)
+    }
+
+    /// Starts what runs a machine. It must end by itself when this process does.
+    pub fn start_command(command: &mut Command, port: u16) -> Vm {
         let mut runner = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the runner starts");
         let (stdout, stderr) = (runner.stdout.take().expect("is piped"), runner.stderr.take().expect("is piped"));
         Vm { runner, port, output: Output::of(vec![Box::new(stdout), Box::new(stderr)]) }

@@ -1,7 +1,7 @@
 //! A file that appears under its name when it is complete.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process,
     sync::{Mutex, Once, PoisonError},
@@ -29,8 +29,17 @@ impl Draft {
     ///
     /// `target` has no name.
     pub fn of(target: &Path) -> Result<Draft> {
+        Draft::called(target, "draft")
+    }
+
+    /// The same, where several are needed on the way to one file: each has a word of its own.
+    ///
+    /// # Errors
+    ///
+    /// `target` has no name.
+    pub fn called(target: &Path, word: &str) -> Result<Draft> {
         let name = target.file_name().with_context(|| format!("`{}` names no file", target.display()))?;
-        let path = target.with_file_name(format!(".{}.draft-{}", name.to_string_lossy(), process::id()));
+        let path = target.with_file_name(format!(".{}.{word}-{}", name.to_string_lossy(), process::id()));
         WATCH.call_once(watch);
         drafts(|drafts| drafts.push(path.clone()));
         Ok(Draft { path, target: target.to_owned() })
@@ -69,9 +78,8 @@ fn watch() {
     let Ok(mut signals) = Signals::new(TERM_SIGNALS) else { return };
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            let removed: io::Result<()> = drafts(|drafts| drafts.iter().try_for_each(fs::remove_file));
             // One that cannot be removed was finished, or not begun.
-            let _ = removed;
+            drafts(|drafts| drafts.iter().for_each(|path| drop(fs::remove_file(path))));
             process::exit(128 + signal);
         }
     });

@@ -16,6 +16,8 @@ mod text;
 use anyhow::Result;
 use clap::Subcommand;
 
+use crate::boot_disk;
+
 pub use create::{Source, write_content};
 pub use draft::Draft;
 pub use open::{Access, Image, on_disk};
@@ -27,6 +29,8 @@ pub enum ImageCommand {
     /// Images of disks: makes them, reads them, changes them.
     #[command(subcommand)]
     Fs(FsCommand),
+    /// Makes a disk that UEFI and a BIOS start an app from.
+    Create(Box<boot_disk::Create>),
 }
 
 /// What is done with an image of a disk.
@@ -47,7 +51,10 @@ pub enum FsCommand {
 impl ImageCommand {
     /// Does it; the result is the exit code.
     pub fn exec(self) -> Result<u8> {
-        let ImageCommand::Fs(command) = self;
+        let command = match self {
+            ImageCommand::Fs(command) => command,
+            ImageCommand::Create(create) => return text::unless_unheard(create.exec()),
+        };
         text::unless_unheard(match command {
             FsCommand::Create(arguments) => arguments.exec(),
             FsCommand::Ls(arguments) => arguments.exec(),

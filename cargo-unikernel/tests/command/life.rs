@@ -72,12 +72,12 @@ fn is_running(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap().success());
 }
 
 /// The kernel's own work after a kill has no event to wait for, so this looks again and again, within bounds.
-fn ends(pid: u32) -> bool {
+pub fn ends(pid: u32) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);
     while is_running(pid) && Instant::now() < deadline {
         thread::yield_now();

@@ -1,6 +1,7 @@
 //! The command as people call it: its QEMU command lines, its error texts, and the life of a VM under it.
 #![forbid(unsafe_code)]
 
+mod boot_disks;
 mod disks;
 mod errors;
 mod images;

@@ -9,6 +9,7 @@ mod endings;
 mod home;
 mod hostile;
 mod http;
+mod images;
 mod inspect;
 mod instances;
 mod kills;

@@ -1,0 +1,113 @@
+//! From the raw disk to other kinds of files: by `qemu-img`, and an archive for Google's cloud.
+
+use std::{env, ffi::OsString, fs::File, path::Path, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use flate2::{Compression, GzBuilder};
+
+use super::Format;
+use crate::fs::Draft;
+
+/// The converter's program name.
+pub(super) const QEMU_IMG: &str = "qemu-img";
+
+impl Format {
+    /// `qemu-img`'s name of it, and its options.
+    fn of_qemu_img(self) -> Option<(&'static str, Option<&'static str>)> {
+        match self {
+            Format::Raw | Format::Gce => None,
+            Format::Qcow2 => Some(("qcow2", None)),
+            Format::Vmdk => Some(("vmdk", None)),
+            // The size as it is, instead of one that an old disk's heads and cylinders could have.
+            Format::Vhd => Some(("vpc", Some("subformat=fixed,force_size=on"))),
+            Format::Vhdx => Some(("vhdx", None)),
+        }
+    }
+}
+
+/// The words after the program name; `None` where it is not needed.
+pub(super) fn command(format: Format, disk: &Path, output: &Path) -> Option<Vec<OsString>> {
+    let (name, options) = format.of_qemu_img()?;
+    let mut words: Vec<OsString> = ["convert", "-f", "raw", "-O", name].map(OsString::from).into();
+    if let Some(options) = options {
+        words.extend(["-o", options].map(OsString::from));
+    }
+    words.extend([disk, output].map(plain));
+    Some(words)
+}
+
+/// The path as a word that is taken for no option and no protocol, such as `nbd:`.
+fn plain(path: &Path) -> OsString {
+    let is_plain = path.is_absolute() || !path.to_string_lossy().contains(':');
+    let is_plain = is_plain && !path.to_string_lossy().starts_with('-');
+    if is_plain { path.into() } else { Path::new(".").join(path).into() }
+}
+
+/// Finds `qemu-img` before anything is built, where it will be needed.
+pub(super) fn check(format: Format) -> Result<()> {
+    if format.of_qemu_img().is_none() {
+        return Ok(());
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_there = env::split_paths(&path).any(|folder| folder.join(QEMU_IMG).is_file());
+    ensure!(
+        is_there,
+        "there is no `{QEMU_IMG}` on your PATH, which makes this format; install it with `apt-get install qemu-utils`, \
+         `dnf install qemu-img` or `pacman -S qemu-img`, or choose `--format raw`"
+    );
+    Ok(())
+}
+
+/// Makes the file of the raw disk.
+pub(super) fn finish(format: Format, disk: Draft, output: &Path) -> Result<()> {
+    if format == Format::Raw {
+        return disk.finish();
+    }
+    let converted = Draft::called(output, "converted")?;
+    match command(format, disk.path(), converted.path()) {
+        Some(words) => run(&words)?,
+        None => archive(disk.path(), converted.path()).context("cannot write the archive")?,
+    }
+    converted.finish()
+}
+
+fn run(words: &[OsString]) -> Result<()> {
+    // It ends with us, however we end.
+    let mut command = Command::new(env::current_exe().context("cannot find this program")?);
+    command.arg("babysit").arg(std::process::id().to_string()).arg("--").arg(QEMU_IMG).args(words);
+    let output = command.output().with_context(|| format!("cannot start {QEMU_IMG}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{QEMU_IMG} failed: {}", said.trim());
+    Ok(())
+}
+
+/// An archive with the disk as `disk.raw`, in the old GNU format, which knows holes, compressed.
+fn archive(disk: &Path, output: &Path) -> Result<()> {
+    let out = GzBuilder::new().write(File::create(output)?, Compression::fast());
+    let mut archive = tar::Builder::new(out);
+    // Without the times and the owner that the file has here.
+    archive.mode(tar::HeaderMode::Deterministic);
+    archive.append_file("disk.raw", &mut File::open(disk)?)?;
+    archive.into_inner()?.finish()?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands() {
+        let check = |format, expected: &str| {
+            let words = command(format, "a".as_ref(), "b,c".as_ref());
+            let line = words.map(|words| crate::qemu::shell_line(QEMU_IMG, &words)).unwrap_or_default();
+            assert_eq!(line, expected);
+        };
+        check(Format::Raw, "");
+        check(Format::Gce, "");
+        check(Format::Qcow2, "qemu-img convert -f raw -O qcow2 a b,c");
+        let words = command(Format::Vmdk, "nbd:a".as_ref(), "-b".as_ref()).unwrap();
+        assert_eq!(words[5..], ["./nbd:a", "./-b"].map(OsString::from));
+        check(Format::Vhd, "qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on a b,c");
+    }
+}

@@ -1,0 +1,95 @@
+//! Writes the raw disk.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    Content, content_len,
+    esp::{self, Files},
+    layout::{self, Kind, SECTOR_LEN},
+};
+
+/// Blocks of zeros this long are left out of a file.
+const HOLE_LEN: usize = 64 * 1024;
+
+/// Writes the disk; how long it is.
+pub(super) fn disk(path: &Path, files: &Files<'_>, bios: &[u8], volumes: &[Content], len_unit: u64) -> Result<u64> {
+    let mut wanted = vec![("bios", Kind::Bios, bios.len() as u64), ("efi", Kind::Efi, esp::len(files))];
+    for volume in volumes {
+        wanted.push((&volume.name, Kind::Content, content_len(volume)?));
+    }
+    let (parts, len) = layout::plan(&wanted, len_unit);
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    file.set_len(len)?;
+    layout::write_table(&mut file, &parts, len, bios)?;
+    let rest = bios.get(SECTOR_LEN as usize..).unwrap_or_default();
+    copy(rest, &mut file, parts[0].start)?;
+    copy(&*esp::partition(files)?, &mut file, parts[1].start)?;
+    for (volume, part) in volumes.iter().zip(&parts[2..]) {
+        let content = File::open(&volume.file).with_context(|| format!("cannot read {}", volume.file.display()))?;
+        copy(content, &mut file, part.start)?;
+    }
+    file.sync_all()?;
+    Ok(len)
+}
+
+fn copy(mut from: impl Read, to: &mut File, start: u64) -> io::Result<()> {
+    let mut block = vec![0; HOLE_LEN];
+    let mut at = start;
+    loop {
+        let mut len = 0;
+        while len < block.len() {
+            match from.read(&mut block[len..])? {
+                0 => break,
+                more => len += more,
+            }
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        if block[..len].iter().any(|byte| *byte != 0) {
+            to.seek(SeekFrom::Start(at))?;
+            to.write_all(&block[..len])?;
+        }
+        at += len as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::MetadataExt};
+
+    #[test]
+    fn a_disk_has_holes_and_its_volumes() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = folder.path().join("content");
+        fs::write(&content, [[7; 5000], [0; 5000]].concat()).unwrap();
+        let files = Files { loader: b"MZ", kernel: &[1; 100_000], arguments: "" };
+        let volumes = [Content { name: "site".into(), file: content.clone() }];
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        for path in &paths {
+            assert_eq!(disk(path, &files, &[0x90; 2000], &volumes, 1 << 20).unwrap(), 68 << 20);
+        }
+        let [disk, other] = paths.each_ref().map(|path| fs::read(path).unwrap());
+        assert!(disk == other, "the same each time");
+        assert_eq!(disk[1 << 20..(1 << 20) + 1489], [&[0x90; 1488][..], &[0]].concat());
+        assert!(disk[66 << 20..].starts_with(&fs::read(&content).unwrap()));
+        let stored_len = fs::metadata(&paths[0]).unwrap().blocks() * 512;
+        assert!(stored_len < 4 << 20, "{stored_len} bytes are stored");
+    }
+
+    #[test]
+    fn a_volume_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files { loader: b"MZ", kernel: &[1; 100], arguments: "" };
+        let volumes = [Content { name: "site".into(), file: folder.path().join("none") }];
+        let error = disk(&folder.path().join("disk"), &files, &[0x90; 2000], &volumes, 1 << 20).unwrap_err();
+        assert!(format!("{error:#}").contains("none: No such file"), "{error:#}");
+    }
+}
