@@ -1,4 +1,4 @@
-//! The loader for a BIOS: a boot sector, and what it loads. [`real_mode`] begins; `start` reads the kernel and its boot arguments
+//! The loader for a BIOS: a boot sector, and what it loads. `real_mode` begins; `start` reads the kernel and its boot arguments
 //! from the EFI system partition, tells the kernel what the machine has, and enters it.
 //!
 //! Linked as one flat file (`bios.ld`): the first 512 bytes are the boot sector, in which whoever makes a disk notes where the
