@@ -1,6 +1,7 @@
 //! `build`, `run` and `test`: cargo's own commands with the target of an image.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     fs,
@@ -10,7 +11,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::Message;
+use cargo_metadata::{Artifact, Message, MetadataCommand, PackageId};
+use serde_json::json;
 
 use crate::{
     fs::{print, unless_unheard},
@@ -26,10 +28,10 @@ pub(crate) struct Selection {
     pub(crate) package: Option<String>,
     /// Optimises the image, as for `cargo build --release`.
     #[arg(short, long)]
-    release: bool,
+    pub(crate) release: bool,
     /// Features to activate, separated by commas.
     #[arg(short = 'F', long)]
-    features: Option<String>,
+    pub(crate) features: Option<String>,
 }
 
 /// Builds an app for the machine and boots it.
@@ -103,12 +105,17 @@ impl Build {
 fn build(selection: &Selection, adjust: impl FnOnce(&mut Command)) -> Result<Result<Vec<PathBuf>, u8>> {
     let mut cargo = cargo("build", selection)?;
     adjust(&mut cargo);
+    Ok(messages(&mut cargo)?.map(|messages| images(&messages)))
+}
+
+/// What cargo says while it builds, or its exit code.
+fn messages(cargo: &mut Command) -> Result<Result<Vec<u8>, u8>> {
     cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let output = cargo.spawn().and_then(|child| child.wait_with_output()).context("cannot start cargo")?;
     if !output.status.success() {
         return Ok(Err(output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
     }
-    Ok(Ok(images(&output.stdout)))
+    Ok(Ok(output.stdout))
 }
 
 /// Builds what must be a single image, with all that a debugger wants to know.
@@ -119,21 +126,66 @@ pub(crate) fn only_image(selection: &Selection) -> Result<PathBuf> {
     })
 }
 
+/// An image, and the crates that are linked into it.
+pub(crate) struct Built {
+    pub(crate) image: PathBuf,
+    pub(crate) crates: Vec<PackageId>,
+}
+
+/// Builds what must be a single image so that it does not depend on the folders where it is built.
+pub(crate) fn reproducible(selection: &Selection) -> Result<Built> {
+    let flags = remapped()?;
+    let mut cargo = cargo("build", selection)?;
+    cargo.args(["--config", &flags]);
+    let Ok(messages) = messages(&mut cargo)? else { bail!("the build failed, see above") };
+    Ok(Built { image: the_only(&images(&messages))?, crates: linked(&messages) })
+}
+
+/// The command that [`reproducible`] runs, for a shell.
+pub(crate) fn reproducible_line(selection: &Selection) -> Result<String> {
+    let mut words = vec![OsString::from("--config"), remapped()?.into()];
+    words.splice(0..0, cargo("build", selection)?.get_args().map(OsString::from));
+    Ok(qemu::shell_line(&cargo("build", selection)?.get_program().to_string_lossy(), &words))
+}
+
+/// cargo's setting by which paths of this workstation do not come into the image: neither into the texts of panics nor into the
+/// debug information, of which the build id is made. It adds to the flags that the target has.
+fn remapped() -> Result<String> {
+    let mut query = MetadataCommand::new();
+    let metadata = query.no_deps().exec().context("there is no package here; go to its folder")?;
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let mut places = vec![(PathBuf::from(&metadata.workspace_root), "."), (metadata.target_directory.into(), "target")];
+    places.extend(home.map(|home| (home, "cargo")));
+    let flag = |(from, to): &(PathBuf, &str)| json!(format!("--remap-path-prefix={}={to}", from.display())).to_string();
+    let flags: Vec<String> = places.iter().map(flag).collect();
+    Ok(format!("target.{}.rustflags=[{}]", install::TARGET, flags.join(",")))
+}
+
+/// The crates that were compiled for the target; others run while building.
+fn linked(messages: &[u8]) -> Vec<PackageId> {
+    let of_target = |artifact: &Artifact| {
+        artifact.filenames.iter().any(|file| file.components().any(|part| part.as_str() == install::TARGET))
+    };
+    let crates = Message::parse_stream(messages).flatten().filter_map(|message| match message {
+        Message::CompilerArtifact(artifact) if of_target(&artifact) => Some(artifact.package_id),
+        _ => None,
+    });
+    crates.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Builds what must be a single image, as `build` does.
 pub(crate) fn the_image(selection: &Selection) -> Result<PathBuf> {
     one_image(selection, |_| ())
 }
 
-/// The command that [`the_image`] runs, for a shell.
-pub(crate) fn shell_line(selection: &Selection) -> Result<String> {
-    let cargo = cargo("build", selection)?;
-    let arguments: Vec<OsString> = cargo.get_args().map(OsString::from).collect();
-    Ok(qemu::shell_line(&cargo.get_program().to_string_lossy(), &arguments))
-}
-
 fn one_image(selection: &Selection, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let Ok(images) = build(selection, adjust)? else { bail!("the build failed, see above") };
-    match images.as_slice() {
+    the_only(&images)
+}
+
+fn the_only(images: &[PathBuf]) -> Result<PathBuf> {
+    match images {
         [image] => Ok(image.clone()),
         [] => bail!("this package has no image; choose one that has with `-p NAME`"),
         _ => bail!("there are {} images; choose one package with `-p NAME`", images.len()),

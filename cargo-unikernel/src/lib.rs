@@ -9,9 +9,11 @@
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
 //! | what is on a disk? | [`fs`], [`kv`] |
 //! | how does an app start without QEMU's `-kernel`? | [`boot_disk`], with the loaders in `loader/` |
+//! | which images were made, and what is in one? | [`catalog`] |
+//! | what is a hypervisor or cluster told? | [`deploy`] |
 //! | does its web server answer? | [`announce`] |
 //! | what goes on inside? | [`inspect`] |
-//! | how does it live in the background? | [`instance`] |
+//! | how does it live in the background? | [`instance`], kept in [`state`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
 #![forbid(unsafe_code)]
 
@@ -20,9 +22,11 @@ pub mod announce;
 pub mod babysit;
 pub mod boot_disk;
 pub mod build;
+pub mod catalog;
 pub mod cli;
 pub mod console;
 pub mod debug;
+pub mod deploy;
 pub mod disk;
 pub mod doctor;
 pub mod drives;
@@ -43,5 +47,6 @@ pub mod qmp;
 pub mod registry;
 pub mod runner;
 pub mod settings;
+pub mod state;
 pub mod symbols;
 pub mod vm;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     accel, announce,
+    boot_disk::bare,
     console::Console,
     debug, disk, drives, dump,
     ending::Ending,
@@ -101,7 +102,9 @@ pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(5);
 pub fn run(arguments: Arguments) -> Result<u8> {
     let elf = image::read(&arguments.elf)?;
     let is_test = package::is_test(&arguments.elf) || env::var_os("UNIKERNEL_TEST").is_some();
-    let mut boot_arguments = boot_arguments(&arguments.words, &arguments.verbatim, is_test)?;
+    // Those in the image come first, so that the command line has the last word.
+    let mut boot_arguments = bare::arguments(&elf)?;
+    boot_arguments.extend(self::boot_arguments(&arguments.words, &arguments.verbatim, is_test)?);
     let cores = arguments.options.dump_on_crash.clone();
     if cores.is_some() {
         halt_on_crash(&mut boot_arguments)?;

@@ -157,6 +157,20 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory(String);
 
+impl Memory {
+    /// In bytes.
+    pub fn bytes(&self) -> u64 {
+        let (number, unit) = self.0.split_at(self.0.len() - 1);
+        let shift = match unit {
+            "K" => 10,
+            "M" => 20,
+            _ => 30,
+        };
+        // Nobody has more; checked when it was read.
+        number.parse::<u64>().unwrap_or(0).saturating_mul(1 << shift)
+    }
+}
+
 impl FromStr for Memory {
     type Err = String;
     fn from_str(text: &str) -> Result<Memory, String> {
@@ -242,6 +256,10 @@ mod tests {
         check("M", None);
         check("64MB", None);
         check("-1", None);
+        let bytes = |text: &str, expected: u64| assert_eq!(text.parse::<Memory>().unwrap().bytes(), expected, "{text}");
+        bytes("64", 64 << 20);
+        bytes("3072k", 3 << 20);
+        bytes("1G", 1 << 30);
     }
 
     #[test]

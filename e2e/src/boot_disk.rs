@@ -30,6 +30,8 @@ const OVMF: [(&str, &str); 3] = [
 pub fn create(package: &str, output: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(image::tool());
     command.args(["image", "create", "--image"]).arg(image::image(package)).arg("-o").arg(output).args(words);
+    // What was made is noted there, and not among the images of who runs the tests.
+    command.env("XDG_STATE_HOME", output.with_file_name("state"));
     command.output().expect("the tool starts")
 }
 

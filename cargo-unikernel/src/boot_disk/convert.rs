@@ -1,11 +1,17 @@
 //! From the raw disk to other kinds of files: by `qemu-img`, and an archive for Google's cloud.
 
-use std::{env, ffi::OsString, fs::File, path::Path, process::Command};
+use std::{
+    env,
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
-use flate2::{Compression, GzBuilder};
+use flate2::{Compression, GzBuilder, read::GzDecoder};
 
-use super::Format;
+use super::{Format, write};
 use crate::fs::Draft;
 
 /// The converter's program name.
@@ -15,8 +21,9 @@ impl Format {
     /// `qemu-img`'s name of it, and its options.
     fn of_qemu_img(self) -> Option<(&'static str, Option<&'static str>)> {
         match self {
-            Format::Raw | Format::Gce => None,
-            Format::Qcow2 => Some(("qcow2", None)),
+            Format::Raw | Format::Gce | Format::Elf => None,
+            // In an OCI image the disk is one of these.
+            Format::Qcow2 | Format::Oci => Some(("qcow2", None)),
             Format::Vmdk => Some(("vmdk", None)),
             // The size as it is, instead of one that an old disk's heads and cylinders could have.
             Format::Vhd => Some(("vpc", Some("subformat=fixed,force_size=on"))),
@@ -58,17 +65,41 @@ pub(super) fn check(format: Format) -> Result<()> {
     Ok(())
 }
 
-/// Makes the file of the raw disk.
-pub(super) fn finish(format: Format, disk: Draft, output: &Path) -> Result<()> {
+/// Makes the file of the raw disk, as a draft of `output`.
+pub(super) fn convert(format: Format, disk: Draft, output: &Path) -> Result<Draft> {
     if format == Format::Raw {
-        return disk.finish();
+        return Ok(disk);
     }
     let converted = Draft::called(output, "converted")?;
     match command(format, disk.path(), converted.path()) {
         Some(words) => run(&words)?,
         None => archive(disk.path(), converted.path()).context("cannot write the archive")?,
     }
-    converted.finish()
+    Ok(converted)
+}
+
+/// Writes the bytes of the disk that an image of this kind holds.
+pub(super) fn to_raw(format: Format, image: &Path, raw: &Path) -> Result<()> {
+    if format == Format::Raw {
+        let mut to = OpenOptions::new().write(true).create(true).truncate(true).open(raw)?;
+        to.set_len(fs::metadata(image)?.len())?;
+        return Ok(write::copy(File::open(image)?, &mut to, 0)?);
+    }
+    let Some((name, _)) = format.of_qemu_img() else { return unpack(image, raw) };
+    check(format)?;
+    let words = ["convert", "-f", name, "-O", "raw"].map(OsString::from);
+    run(&[&words[..], &[plain(image), plain(raw)]].concat())
+}
+
+/// The disk in an archive for Google's cloud.
+fn unpack(archive: &Path, raw: &Path) -> Result<()> {
+    let mut archive = tar::Archive::new(GzDecoder::new(File::open(archive)?));
+    let mut entries = archive.entries()?;
+    let mut disk = entries.next().context("the archive is empty; create the image again")??;
+    ensure!(disk.path()? == Path::new("disk.raw"), "there is no `disk.raw` in the archive; create the image again");
+    let mut to = OpenOptions::new().write(true).create(true).truncate(true).open(raw)?;
+    to.set_len(disk.size())?;
+    Ok(write::copy(&mut disk, &mut to, 0)?)
 }
 
 fn run(words: &[OsString]) -> Result<()> {

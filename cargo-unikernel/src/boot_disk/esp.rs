@@ -50,7 +50,8 @@ pub(super) fn partition(files: &Files<'_>) -> io::Result<Vec<u8>> {
     Ok(volume.into_inner())
 }
 
-fn change<T: Read + Write + Seek>(
+/// Works on a volume, and leaves it as it should be left.
+pub(super) fn change<T: Read + Write + Seek>(
     mut volume: T,
     work: impl FnOnce(&FileSystem<T>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -95,7 +96,7 @@ fn mend_dots(cluster: &mut [u8; CLUSTER_LEN as usize]) {
 
 /// Every file has the earliest time there is, so that an image does not depend on when it was made.
 #[derive(Debug)]
-struct Never;
+pub(super) struct Never;
 
 impl TimeProvider for Never {
     fn get_current_date(&self) -> Date {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    Content, content_len,
+    create::{Content, content_len},
     esp::{self, Files},
     layout::{self, Kind, SECTOR_LEN},
 };
@@ -38,7 +38,8 @@ pub(super) fn disk(path: &Path, files: &Files<'_>, bios: &[u8], volumes: &[Conte
     Ok(len)
 }
 
-fn copy(mut from: impl Read, to: &mut File, start: u64) -> io::Result<()> {
+/// Copies all to this place, but for long stretches of zeros.
+pub(super) fn copy(mut from: impl Read, to: &mut File, start: u64) -> io::Result<()> {
     let mut block = vec![0; HOLE_LEN];
     let mut at = start;
     loop {

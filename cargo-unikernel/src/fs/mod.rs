@@ -16,7 +16,7 @@ mod text;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::boot_disk;
+use crate::{boot_disk, catalog, deploy};
 
 pub use create::{Source, write_content};
 pub use draft::Draft;
@@ -29,8 +29,18 @@ pub enum ImageCommand {
     /// Images of disks: makes them, reads them, changes them.
     #[command(subcommand)]
     Fs(FsCommand),
-    /// Makes a disk that UEFI and a BIOS start an app from.
+    /// Makes an image of an app: a disk that UEFI and a BIOS start, a kernel, or an image for container registries.
     Create(Box<boot_disk::Create>),
+    /// Lists the images that were made.
+    List(catalog::List),
+    /// Shows what is in an image: partitions, volumes, build, boot arguments.
+    Inspect(catalog::Inspect),
+    /// Removes images, and what lies beside them.
+    Delete(catalog::Delete),
+    /// Shows the boot arguments of an image, or gives it others.
+    Arguments(boot_disk::Arguments),
+    /// Writes what a hypervisor or cluster is told to run an image.
+    Export(Box<deploy::Export>),
 }
 
 /// What is done with an image of a disk.
@@ -51,16 +61,26 @@ pub enum FsCommand {
 impl ImageCommand {
     /// Does it; the result is the exit code.
     pub fn exec(self) -> Result<u8> {
-        let command = match self {
-            ImageCommand::Fs(command) => command,
-            ImageCommand::Create(create) => return text::unless_unheard(create.exec()),
-        };
-        text::unless_unheard(match command {
+        text::unless_unheard(match self {
+            ImageCommand::Fs(command) => command.exec(),
+            ImageCommand::Create(create) => create.exec(),
+            ImageCommand::List(list) => list.exec(),
+            ImageCommand::Inspect(inspect) => inspect.exec(),
+            ImageCommand::Delete(delete) => delete.exec(),
+            ImageCommand::Arguments(arguments) => arguments.exec(),
+            ImageCommand::Export(export) => export.exec(),
+        })
+    }
+}
+
+impl FsCommand {
+    fn exec(self) -> Result<u8> {
+        match self {
             FsCommand::Create(arguments) => arguments.exec(),
             FsCommand::Ls(arguments) => arguments.exec(),
             FsCommand::Cat(arguments) => arguments.exec(),
             FsCommand::Cp(arguments) => arguments.exec(),
             FsCommand::Check(arguments) => arguments.exec(),
-        })
+        }
     }
 }

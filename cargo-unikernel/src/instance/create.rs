@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     accel,
+    boot_disk::bare,
     build::{self, Selection},
     disk::{DiskFile, VolumeFile},
     drives::Drive,
@@ -89,6 +90,10 @@ impl Create {
             None => build::the_image(&self.selection)?,
         };
         let image = self.image_at(path)?;
+        if let Image::Elf(elf) = &image {
+            // Those in the image come first, so that the command line has the last word.
+            self.boot_arguments.splice(0..0, bare::arguments(&image::read(elf)?)?);
+        }
         let origin = package::origin_of(image.path())?;
         let (accel, cores) = (self.options.accel, self.options.dump_on_crash.clone());
         // Whether it can be had is better said now than in the background.

@@ -82,7 +82,7 @@ pub fn json(value: &impl Serialize) -> String {
 }
 
 /// A time in its two largest units.
-fn time(seconds: u64) -> String {
+pub(crate) fn time(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),

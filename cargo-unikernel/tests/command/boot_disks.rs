@@ -10,29 +10,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A tool of the system, in the folder of the stage.
-fn tool(stage: &Stage, program: &str, arguments: &str) -> String {
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
-    let mut command = Command::new(program);
-    let output = command.args(arguments.split(' ')).env("PATH", path).current_dir(stage.folder.path()).output();
-    let output = output.unwrap_or_else(|error| panic!("cannot start {program}: {error}; script/setup installs it"));
-    let shown = Shown::of(output, stage.folder.path());
-    assert_eq!(shown.code, 0, "{program} {arguments}: {shown:?}");
-    shown.stdout
-}
-
 fn check(stage: &Stage, words: &str, code: i32, stdout: &str, stderr: &str) {
     let shown = stage.run(&format!("image create {words}"));
     assert_eq!((shown.code, shown.stdout.as_str(), shown.stderr.as_str()), (code, stdout, stderr), "{words}");
-}
-
-/// All that is in the folder but the stage's own things.
-fn left(stage: &Stage) -> Vec<String> {
-    let names =
-        fs::read_dir(stage.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| !["app", "bin"].contains(&name.as_str())).collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -46,20 +26,20 @@ fn standard_tools_read_the_disk() {
         "disk (raw, disk of 68 MiB, kernel 5 KiB)\n",
         "",
     );
-    let table = tool(&stage, "sfdisk", "-J disk");
+    let table = stage.tool("sfdisk", "-J disk");
     let table: serde_json::Value = serde_json::from_str(&table).unwrap();
     let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
     let names: Vec<_> = partitions.iter().map(|part| (&part["name"], part["start"].as_u64().unwrap())).collect();
     assert_eq!(names, [(&"bios".into(), 2048), (&"efi".into(), 4096), (&"site".into(), 66 * 2048)]);
-    assert!(tool(&stage, "sfdisk", "-V disk").contains("No errors detected"));
-    tool(&stage, "dd", "if=disk of=efi bs=1M skip=2 count=64 status=none");
-    tool(&stage, "fsck.fat", "-n efi");
-    assert!(tool(&stage, "mtype", "-i efi ::/unikernel/boot-arguments.txt").ends_with("\nip=dhcp\nlog=json\n"));
-    tool(&stage, "mcopy", "-i efi ::/EFI/BOOT/BOOTX64.EFI loader");
+    assert!(stage.tool("sfdisk", "-V disk").contains("No errors detected"));
+    stage.tool("dd", "if=disk of=efi bs=1M skip=2 count=64 status=none");
+    stage.tool("fsck.fat", "-n efi");
+    assert!(stage.tool("mtype", "-i efi ::/unikernel/boot-arguments.txt").ends_with("\nip=dhcp\nlog=json\n"));
+    stage.tool("mcopy", "-i efi ::/EFI/BOOT/BOOTX64.EFI loader");
     assert!(fs::read(stage.path("loader")).unwrap().starts_with(b"MZ"));
-    tool(&stage, "mcopy", "-i efi ::/unikernel/kernel.elf kernel");
+    stage.tool("mcopy", "-i efi ::/unikernel/kernel.elf kernel");
     assert_eq!(fs::read(stage.path("kernel")).unwrap()[0x200..], fs::read(stage.image()).unwrap()[0x200..]);
-    tool(&stage, "dd", "if=disk of=copy bs=1M skip=66 count=1 status=none");
+    stage.tool("dd", "if=disk of=copy bs=1M skip=66 count=1 status=none");
     assert!(fs::read(stage.path("copy")).unwrap().starts_with(&[9; 5000]));
 }
 
@@ -70,9 +50,12 @@ fn a_script_reads_what_was_made() {
     let made: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
     let expected = serde_json::json!({
         "file": "disk", "format": "raw", "file_len": 67 << 20, "disk_len": 67 << 20,
-        "kernel_len": made["kernel_len"], "boot_arguments": ["a=b"], "volumes": [],
+        "kernel_len": made["kernel_len"], "boot_arguments": ["a=b"], "volumes": [], "sha256": made["sha256"],
+        "beside": ["disk.sha256"],
     });
     assert_eq!(made, expected);
+    assert_eq!(stage.tool("sha256sum", "--check disk.sha256"), "disk: OK\n");
+    assert!(stage.tool("sha256sum", "disk").starts_with(made["sha256"].as_str().unwrap()));
     assert_eq!(fs::metadata(stage.path("disk")).unwrap().len(), 67 << 20);
 }
 
@@ -88,9 +71,13 @@ fn commands_can_be_seen_before() {
         "",
     );
     let shown = stage.run("image create -p hello --release -o disk --dry-run");
-    let command = "build --target x86_64-unknown-none --package hello --release\n";
-    assert!(shown.code == 0 && shown.stdout.ends_with(command), "{shown:?}");
-    assert_eq!(left(&stage), [""; 0]);
+    assert!(shown.code == 125 && shown.stderr.contains("there is no package here"), "{shown:?}");
+    let mut in_a_package = stage.command("image create -p hello --release -o disk --dry-run");
+    let shown = Shown::of(in_a_package.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap(), stage.folder.path());
+    let command = "build --target x86_64-unknown-none --package hello --release --config ";
+    assert!(shown.code == 0 && shown.stdout.contains(command), "{shown:?}");
+    assert!(shown.stdout.contains("--remap-path-prefix="), "{shown:?}");
+    assert_eq!(stage.left(), [""; 0]);
 }
 
 #[test]
@@ -100,7 +87,7 @@ fn failures_leave_nothing() {
     let fails = |words: &str, text: &str| {
         let shown = stage.run(&format!("image create {words}"));
         assert!(shown.code == 125 && shown.stdout.is_empty() && shown.stderr.contains(text), "{words}: {shown:?}");
-        assert_eq!(left(&stage), ["text"], "{words}");
+        assert_eq!(stage.left(), ["text"], "{words}");
     };
     fails("--image text -o disk", "text is not a unikernel image (not a 64-bit ELF file)");
     fails("--image app -o none/disk", "cannot make none/disk");
@@ -111,7 +98,7 @@ fn failures_leave_nothing() {
     let missing = stage.command("image create --image app -o disk -f qcow2").env("PATH", "/nowhere").output().unwrap();
     let missing = Shown::of(missing, stage.folder.path());
     assert!(missing.code == 125 && missing.stderr.contains("apt-get install qemu-utils"), "{missing:?}");
-    assert_eq!(left(&stage), ["text"]);
+    assert_eq!(stage.left(), ["text"]);
 }
 
 #[test]
@@ -129,7 +116,7 @@ fn a_signal_leaves_nothing() {
         assert_eq!(maker.wait().unwrap().code(), Some(code), "{name}");
         assert!(ends(pid.trim().parse().unwrap()), "{name}");
         fs::remove_file(stage.path("fifo")).unwrap();
-        assert_eq!(left(&stage), ["disk"], "{name}");
+        assert_eq!(stage.left(), ["disk"], "{name}");
         assert_eq!(fs::read(stage.path("disk")).unwrap(), b"older", "{name}");
     }
 }

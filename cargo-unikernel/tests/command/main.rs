@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod boot_disks;
+mod deploy;
 mod disks;
 mod errors;
+mod image_files;
 mod images;
 mod instances;
 mod keys;

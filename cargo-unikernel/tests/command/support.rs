@@ -81,8 +81,29 @@ impl Stage {
         }
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        command.env("XDG_STATE_HOME", self.path("state"));
         command.current_dir(self.folder.path()).args(words.split_whitespace());
         command
+    }
+
+    /// A tool of the system, in the folder of the stage; it must succeed.
+    pub fn tool(&self, program: &str, arguments: &str) -> String {
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+        let mut command = Command::new(program);
+        let output = command.args(arguments.split(' ')).env("PATH", path).current_dir(self.folder.path()).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot start {program}: {error}; script/setup installs it"));
+        let shown = Shown::of(output, self.folder.path());
+        assert_eq!(shown.code, 0, "{program} {arguments}: {shown:?}");
+        shown.stdout
+    }
+
+    /// All that is in the folder but the stage's own things.
+    pub fn left(&self) -> Vec<String> {
+        let names = fs::read_dir(self.folder.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| !["app", "bin", "state"].contains(&name.as_str())).collect();
+        names.sort();
+        names
     }
 
     pub fn run(&self, words: &str) -> Shown {

@@ -13,7 +13,6 @@
 //! Whoever changes an instance has the folder itself locked.
 
 use std::{
-    env,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
     ops::Deref,
@@ -31,12 +30,9 @@ use crate::instance::Name;
 pub struct Store(pub(super) PathBuf);
 
 impl Store {
-    /// `$XDG_STATE_HOME/unikernel/instances`, or `~/.local/state/unikernel/instances` (XDG Base Directory Specification).
+    /// In the folder of this user's state.
     pub fn open() -> Result<Store> {
-        let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-        let state = state.context("there is no place for instances; set HOME or XDG_STATE_HOME to an absolute path")?;
-        Store::at(state.join("unikernel/instances"))
+        Store::at(crate::state::folder()?.join("instances"))
     }
 
     /// At this place, which is made.

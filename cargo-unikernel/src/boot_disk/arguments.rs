@@ -1,0 +1,106 @@
+//! `image arguments`: the boot arguments of a finished image, shown or replaced.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{
+    Format, Opened, bare, beside, check_arguments, convert, create::checksum_line, hash::sha256_of, oci, opened,
+};
+use crate::{
+    catalog::Record,
+    fs::{Draft, print},
+};
+
+/// Whose, and to what they are changed.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// An image that `image create` made.
+    image: PathBuf,
+    /// Takes all of them away.
+    #[arg(long, conflicts_with = "arguments")]
+    none: bool,
+    /// Prints them as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The boot arguments (`key=value`) that it has from now on; without any it keeps what it has, and they are printed.
+    #[arg(last = true, value_name = "BOOT ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+impl Arguments {
+    /// Changes them, if asked to, and prints them.
+    pub fn exec(self) -> Result<u8> {
+        let image = Opened::open(&self.image)?;
+        let arguments = match self.none || !self.arguments.is_empty() {
+            true => {
+                check_arguments(&self.arguments)?;
+                replace(&self.image, image, &self.arguments)?;
+                self.arguments
+            }
+            false => image.arguments,
+        };
+        let text = match self.json {
+            true => json!({ "file": self.image, "boot_arguments": arguments }).to_string(),
+            false => arguments.join(" "),
+        };
+        print(&text)?;
+        Ok(0)
+    }
+}
+
+/// Writes a copy of the image with these, which then takes its place.
+fn replace(path: &Path, image: Opened, arguments: &[String]) -> Result<()> {
+    let draft = match image.format {
+        Format::Elf => with_section(path, &image.kernel, arguments)?,
+        Format::Oci => archive(path, &image, arguments)?,
+        format => convert::convert(format, disk(path, &image, arguments)?, path)?,
+    };
+    let sha256 = sha256_of(draft.path())?;
+    let checksum = beside(path, ".sha256");
+    let line = Draft::of(&checksum)?;
+    fs::write(line.path(), checksum_line(&sha256, path))?;
+    draft.finish()?;
+    if checksum.exists() {
+        line.finish()?;
+    }
+    if let Some(record) = Record::find(path)? {
+        Record { sha256, ..record }.write()?;
+    }
+    Ok(())
+}
+
+fn with_section(path: &Path, elf: &[u8], arguments: &[String]) -> Result<Draft> {
+    ensure!(
+        bare::is_ours(elf)?,
+        "{} has no room for boot arguments, and maybe what a debugger wants; make an image of it with \
+         `cargo unikernel image create --format elf --image {0}`",
+        path.display()
+    );
+    let draft = Draft::of(path)?;
+    fs::write(draft.path(), bare::with_arguments(elf, arguments)?)?;
+    Ok(draft)
+}
+
+/// The raw disk with these arguments, as a draft beside the image.
+fn disk(path: &Path, image: &Opened, arguments: &[String]) -> Result<Draft> {
+    let raw = image.raw.as_ref().expect("every other image has a disk");
+    let draft = Draft::of(path)?;
+    convert::to_raw(Format::Raw, raw.path(), draft.path())?;
+    opened::write_arguments(draft.path(), arguments)?;
+    Ok(draft)
+}
+
+fn archive(path: &Path, image: &Opened, arguments: &[String]) -> Result<Draft> {
+    ensure!(image.raw.is_some(), "there is no disk in {}; create the image again", path.display());
+    let qcow2 = convert::convert(Format::Qcow2, disk(path, image, arguments)?, path)?;
+    let reference = image.reference.as_ref().expect("an archive has a name");
+    let archive = Draft::called(path, "archive")?;
+    let parts = oci::Parts { disk: qcow2.path(), kernel: &image.kernel, arguments, reference };
+    oci::write(archive.path(), path, &parts)?;
+    Ok(archive)
+}
