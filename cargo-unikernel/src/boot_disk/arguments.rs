@@ -68,10 +68,11 @@ fn replace(path: &Path, image: Opened, arguments: &[String]) -> Result<()> {
     if checksum.exists() {
         line.finish()?;
     }
-    if let Some(record) = Record::find(path)? {
-        Record { sha256, ..record }.write()?;
+    // Without a home there are no notes.
+    match Record::find(path).ok().flatten() {
+        Some(record) => Record { sha256, len: fs::metadata(path)?.len(), ..record }.write(),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn with_section(path: &Path, elf: &[u8], arguments: &[String]) -> Result<Draft> {

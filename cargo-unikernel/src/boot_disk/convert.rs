@@ -4,6 +4,8 @@ use std::{
     env,
     ffi::OsString,
     fs::{self, File, OpenOptions},
+    ops::Range,
+    os::unix::fs::FileExt,
     path::Path,
     process::Command,
 };
@@ -11,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use flate2::{Compression, GzBuilder, read::GzDecoder};
 
-use super::{Format, write};
+use super::{Format, layout, write};
 use crate::fs::Draft;
 
 /// The converter's program name.
@@ -75,7 +77,28 @@ pub(super) fn convert(format: Format, disk: Draft, output: &Path) -> Result<Draf
         Some(words) => run(&words)?,
         None => archive(disk.path(), converted.path()).context("cannot write the archive")?,
     }
+    if format == Format::Vhd {
+        settle_footer(converted.path()).context("cannot write the footer of the disk")?;
+    }
     Ok(converted)
+}
+
+/// Gives the disk's footer the same time and number each time, where `qemu-img` writes the clock's and a random one
+/// (Microsoft, Virtual Hard Disk Image Format Specification 1.0).
+fn settle_footer(disk: &Path) -> Result<()> {
+    const LEN: usize = 512;
+    const SUM: Range<usize> = 64..68;
+    let file = OpenOptions::new().read(true).write(true).open(disk)?;
+    let place = file.metadata()?.len().checked_sub(LEN as u64).context("there is none")?;
+    let mut footer = [0; LEN];
+    file.read_exact_at(&mut footer, place)?;
+    ensure!(footer.starts_with(b"conectix"), "there is none");
+    footer[24..28].fill(0);
+    footer[68..84].copy_from_slice(layout::guid(0).as_bytes());
+    footer[SUM].fill(0);
+    let sum = footer.iter().fold(0, |sum: u32, byte| sum.wrapping_add(u32::from(*byte)));
+    footer[SUM].copy_from_slice(&(!sum).to_be_bytes());
+    Ok(file.write_all_at(&footer, place)?)
 }
 
 /// Writes the bytes of the disk that an image of this kind holds.

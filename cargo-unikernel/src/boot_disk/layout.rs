@@ -95,7 +95,7 @@ fn entry(part: &Part, number: u32) -> Partition {
 }
 
 /// The same for every image: what is made of the same parts shall be the same. Number 0 is the disk.
-fn guid(number: u32) -> Uuid {
+pub(super) fn guid(number: u32) -> Uuid {
     Uuid::from_u128(0x5f0d_8f5e_6f1b_8c41_9a52_756e_696b_0000 + u128::from(number))
 }
 

@@ -40,7 +40,7 @@ pub(super) fn disk(path: &Path, files: &Files<'_>, bios: &[u8], volumes: &[Conte
 
 /// Copies all to this place, but for long stretches of zeros.
 pub(super) fn copy(mut from: impl Read, to: &mut File, start: u64) -> io::Result<()> {
-    let mut block = vec![0; HOLE_LEN];
+    let (mut block, zeros) = (vec![0; HOLE_LEN], vec![0; HOLE_LEN]);
     let mut at = start;
     loop {
         let mut len = 0;
@@ -53,7 +53,7 @@ pub(super) fn copy(mut from: impl Read, to: &mut File, start: u64) -> io::Result
         if len == 0 {
             return Ok(());
         }
-        if block[..len].iter().any(|byte| *byte != 0) {
+        if block[..len] != zeros[..len] {
             to.seek(SeekFrom::Start(at))?;
             to.write_all(&block[..len])?;
         }

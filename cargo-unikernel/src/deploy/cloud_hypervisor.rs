@@ -8,8 +8,8 @@ use super::Plan;
 use crate::{boot_disk::Format, qemu};
 
 const PROGRAM: &str = "cloud-hypervisor";
-/// The firmware for disks, from its rust-hypervisor-firmware or OVMF package.
-const FIRMWARE: &str = "/usr/share/cloud-hypervisor/CLOUDHV.fd";
+/// The firmware for disks: the project's build of OVMF, which it offers as this file.
+const FIRMWARE: &str = "CLOUDHV.fd";
 
 /// The command, with a line for each option.
 pub(super) fn command(plan: &Plan) -> Result<String> {

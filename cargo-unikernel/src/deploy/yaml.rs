@@ -17,12 +17,12 @@ pub(super) fn documents(values: &[Value]) -> String {
 fn block(value: &Value, depth: usize, out: &mut String) {
     let indent = " ".repeat(depth);
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+        Value::Object(fields) if !fields.is_empty() => fields.iter().for_each(|(key, value)| {
             // Keys are words of ours, but for annotations, whose dots and slashes YAML takes, too.
             let _ = write!(out, "{indent}{key}:");
             child(value, depth, out);
         }),
-        Value::Array(items) => items.iter().for_each(|item| {
+        Value::Array(items) if !items.is_empty() => items.iter().for_each(|item| {
             let mut text = String::new();
             block(item, depth + 2, &mut text);
             // The first line of an item stands behind its dash.
@@ -35,12 +35,9 @@ fn block(value: &Value, depth: usize, out: &mut String) {
 }
 
 fn child(value: &Value, depth: usize, out: &mut String) {
-    let is_block = match value {
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => false,
-    };
-    if is_block {
+    let is_empty =
+        value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+    if (value.is_object() || value.is_array()) && !is_empty {
         out.push('\n');
         block(value, depth + 2, out);
     } else {

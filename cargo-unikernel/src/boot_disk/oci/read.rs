@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     path::Path,
 };
 
@@ -12,7 +12,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use tar::Archive;
 
 use super::{DISK, KERNEL, NAME_FOR_CONTAINERD, Reference, blob_path};
-use crate::{boot_disk::hash::sha256, fs::Draft};
+use crate::{boot_disk::hash::Hashed, fs::Draft};
 
 /// The longest description that is read into memory.
 const JSON_LEN_MAX: u64 = 1 << 20;
@@ -34,6 +34,7 @@ pub(crate) struct Archived {
 /// It is damaged, or not made by `image create`.
 pub(crate) fn read(path: &Path, disk: Option<&Draft>) -> Result<Archived> {
     let mut file = File::open(path)?;
+    check(&mut file)?;
     let index = ImageIndex::from_reader(&*entry(&mut file, "index.json", JSON_LEN_MAX)?)?;
     let [descriptor] = index.manifests().as_slice() else {
         anyhow::bail!("{} has {} images; it should have one", path.display(), index.manifests().len())
@@ -66,7 +67,7 @@ fn unpack(file: &mut File, layer: &Descriptor, disk: Option<&Draft>) -> Result<(
         } else if is(&entry, DISK) {
             has_disk = true;
             if let Some(draft) = disk {
-                std::io::copy(&mut entry, &mut File::create(draft.path())?)?;
+                io::copy(&mut entry, &mut File::create(draft.path())?)?;
             }
         }
     }
@@ -78,10 +79,23 @@ fn is<R: Read>(entry: &tar::Entry<'_, R>, path: &str) -> bool {
 }
 
 fn blob(file: &mut File, descriptor: &Descriptor) -> Result<Vec<u8>> {
-    let wanted = descriptor.digest().digest();
-    let bytes = entry(file, &blob_path(wanted), JSON_LEN_MAX)?;
-    ensure!(sha256(&bytes) == wanted, "the image is damaged: a checksum is not right; create it again");
-    Ok(bytes)
+    entry(file, &blob_path(descriptor.digest().digest()), JSON_LEN_MAX)
+}
+
+/// Each blob has its checksum as its name.
+fn check(file: &mut File) -> Result<()> {
+    let mut archive = Archive::new(file);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let Ok(name) = path.strip_prefix("blobs/sha256") else { continue };
+        let mut hashed = Hashed::new(io::sink());
+        io::copy(&mut entry, &mut hashed)?;
+        let (_, found, len) = hashed.finish();
+        let is_whole = len == entry.size() && Some(&*found) == name.to_str();
+        ensure!(is_whole, "the image is damaged: a checksum is not right; create it again");
+    }
+    Ok(())
 }
 
 fn entry(file: &mut File, path: &str, len_max: u64) -> Result<Vec<u8>> {
