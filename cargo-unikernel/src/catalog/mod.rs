@@ -1,6 +1,6 @@
 //! `cargo unikernel image list`, `inspect` and `delete`: which images were made, and what is in one.
 //!
-//! An image lies where its maker put it; what is kept here is a note of it, see [`record`].
+//! An image lies where its maker put it; what is kept here is a note of it (`record.rs`).
 
 mod delete;
 mod inspect;
