@@ -11,12 +11,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::{Artifact, Message, MetadataCommand, PackageId};
+use cargo_metadata::{Artifact, Message, MetadataCommand, PackageId, Target};
 use serde_json::json;
 
 use crate::{
     fs::{print, unless_unheard},
-    install, qemu,
+    install, package, qemu,
     settings::Options,
 };
 
@@ -78,6 +78,9 @@ impl Test {
     /// Becomes `cargo test`; returns only if that fails.
     pub fn exec(self) -> Result<u8> {
         let mut cargo = cargo("test", &self.selection)?;
+        for name in machine_tests(&self.selection)? {
+            cargo.args(["--test", &name]);
+        }
         // Before `--`, a filter would make cargo also build test targets that the manifest switches off.
         become_cargo(cargo.arg("--").args(self.filter).args(self.arguments))
     }
@@ -179,6 +182,11 @@ pub(crate) fn the_image(selection: &Selection) -> Result<PathBuf> {
     one_image(selection, |_| ())
 }
 
+/// The same; `None` when it does not compile, and cargo has said why.
+pub(crate) fn image_if_it_builds(selection: &Selection) -> Result<Option<PathBuf>> {
+    build(selection, |_| ())?.ok().map(|images| the_only(&images)).transpose()
+}
+
 fn one_image(selection: &Selection, adjust: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let Ok(images) = build(selection, adjust)? else { bail!("the build failed, see above") };
     the_only(&images)
@@ -217,6 +225,29 @@ fn images(messages: &[u8]) -> Vec<PathBuf> {
         _ => None,
     };
     Message::parse_stream(messages).flatten().filter_map(artifact).collect()
+}
+
+/// The tests of the selected packages that are made for a machine. Others, of an app's own modules for one, do not build for it.
+fn machine_tests(selection: &Selection) -> Result<Vec<String>> {
+    let metadata = MetadataCommand::new().no_deps().exec().context("cannot read Cargo.toml")?;
+    let selected = package::selected(&metadata, selection.package.as_deref())?;
+    let targets =
+        selected.iter().flat_map(|package| &package.targets).filter(|target| is_machine_test(target, selection));
+    let names: Vec<_> = targets.map(|target| target.name.clone()).collect();
+    if names.is_empty() {
+        bail!(
+            "there is no test for the machine here; write one as tests/machine.rs that calls `unikernel_rt::test_harness!()`, with \
+             `harness = false` for it in Cargo.toml: an app by `cargo unikernel new` has one"
+        );
+    }
+    Ok(names)
+}
+
+fn is_machine_test(target: &Target, selection: &Selection) -> bool {
+    let features = selection.features.as_deref().unwrap_or_default();
+    let is_on = |wanted: &String| features.split([',', ' ']).any(|feature| feature == wanted);
+    let calls_harness = || fs::read_to_string(&target.src_path).is_ok_and(|text| text.contains("test_harness!"));
+    target.is_test() && target.required_features.iter().all(is_on) && calls_harness()
 }
 
 /// What reaches the machine; debug information and log strings stay in the file.

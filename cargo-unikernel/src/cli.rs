@@ -4,7 +4,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{babysit, build, console, debug, doctor, dump, fs, inspect, instance, kv, runner};
+use crate::{babysit, build, console, debug, doctor, dump, fs, inspect, instance, kv, new, runner, size, watch};
 
 /// Builds, boots and examines unikernels.
 #[derive(Parser)]
@@ -16,10 +16,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Writes a new app that builds, runs and tests by itself.
+    New(new::Arguments),
     /// Builds an app for the machine and boots it in QEMU.
     Run(build::Run),
+    /// Builds and boots an app again whenever its source changes.
+    Watch(Box<watch::Arguments>),
     /// Builds an app for the machine and says where the image is.
     Build(build::Build),
+    /// Says which crate takes how much of an image.
+    Size(size::Arguments),
     /// Runs the tests of a package inside a virtual machine.
     Test(build::Test),
     /// Boots a finished image in QEMU and relays its console; cargo calls this as the target's runner.
@@ -61,8 +67,11 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(without_cargo_word(env::args_os().collect()));
     let result = match cli.command {
+        Command::New(arguments) => new::exec(arguments),
         Command::Run(run) => run.exec(),
+        Command::Watch(arguments) => watch::exec(*arguments),
         Command::Build(build) => build.exec(),
+        Command::Size(arguments) => size::exec(arguments),
         Command::Test(test) => test.exec(),
         Command::Runner(arguments) => runner::run(*arguments),
         Command::Image(image) => image.exec(),

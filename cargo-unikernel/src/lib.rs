@@ -3,6 +3,7 @@
 //!
 //! | question | module |
 //! |---|---|
+//! | how does an app begin? | [`mod@new`] |
 //! | which options apply? | [`package`] (Cargo.toml), [`runner`] (command line), merged in [`settings`] |
 //! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
 //! | which QEMU command is that, with which files? | [`qemu`], [`module`], [`disk`], [`drives`], [`firmware`] |
@@ -14,6 +15,7 @@
 //! | does its web server answer? | [`announce`] |
 //! | what goes on inside? | [`inspect`] |
 //! | how does it live in the background? | [`instance`], kept in [`state`] |
+//! | what is an image made of? | [`size`] |
 //! | what does it say? | [`console`] (text and log frames), [`symbols`] (addresses to lines) |
 #![forbid(unsafe_code)]
 
@@ -40,6 +42,7 @@ pub mod install;
 pub mod instance;
 pub mod kv;
 pub mod module;
+pub mod new;
 pub mod package;
 pub mod port;
 pub mod qemu;
@@ -47,6 +50,8 @@ pub mod qmp;
 pub mod registry;
 pub mod runner;
 pub mod settings;
+pub mod size;
 pub mod state;
 pub mod symbols;
 pub mod vm;
+pub mod watch;

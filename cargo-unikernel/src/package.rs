@@ -63,6 +63,20 @@ pub fn is_test(image: &Path) -> bool {
     image.parent().is_some_and(|folder| folder.ends_with("deps"))
 }
 
+/// The packages that a command of cargo is about: the one with this name, or of this folder, or all.
+pub fn selected<'m>(metadata: &'m Metadata, name: Option<&str>) -> Result<Vec<&'m Package>> {
+    let here = env::current_dir().context("the current folder is gone; change to one that exists")?;
+    let manifest = here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|file| file.is_file());
+    let is_selected = |package: &&Package| match name {
+        Some(name) => package.name.as_str() == name,
+        None => manifest.as_ref().is_some_and(|file| package.manifest_path == *file),
+    };
+    let members = metadata.workspace_packages();
+    let selected: Vec<_> = members.iter().copied().filter(is_selected).collect();
+    // In the root of a workspace, or with one of cargo's longer ways to name a package.
+    Ok(if selected.is_empty() { members } else { selected })
+}
+
 fn settings(package: &Package) -> Result<PackageSettings> {
     let settings = parse(package.metadata.get("unikernel"));
     let settings = settings.with_context(|| format!("[package.metadata.unikernel] in {}", package.manifest_path))?;

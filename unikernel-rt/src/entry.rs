@@ -194,7 +194,7 @@ macro_rules! __test_harness {
     () => {
         fn main() {
             ::std::println!(
-                "skipped: these tests run in the virtual machine: cargo test -p {} --target x86_64-unknown-none",
+                "skipped: these tests run in the virtual machine: cargo unikernel test -p {}",
                 ::core::env!("CARGO_PKG_NAME")
             );
         }

@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod connecting;
 pub mod crashes;
 pub mod disks;
+pub mod first_app;
 pub mod inspecting;
 pub mod limits;
 pub mod logs;

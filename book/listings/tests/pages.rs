@@ -66,6 +66,20 @@ fn every_listing_is_shown() {
     }
 }
 
+/// What the page on the first app shows is what `cargo unikernel new` writes; only lines are broken elsewhere.
+#[test]
+fn the_first_app_is_the_template() {
+    let plain = |text: &str| text.split_whitespace().collect::<String>();
+    let template = plain(&(from_root("templates/http/src/lib.rs") + &from_root("templates/http/src/main.rs")));
+    let listing = from_root("book/listings/src/first_app.rs");
+    for anchor in ["pages", "main"] {
+        let (_, rest) = listing.split_once(&format!("// ANCHOR: {anchor}\n")).unwrap();
+        let (shown, _) = rest.split_once(&format!("// ANCHOR_END: {anchor}\n")).unwrap();
+        let shown = plain(shown.strip_prefix("pub async fn main").map_or(shown, |_| &shown["pub ".len()..]));
+        assert!(template.contains(&shown), "{anchor}: {shown} in {template}");
+    }
+}
+
 /// The pages that `list` does not link to, but for itself and the others named here.
 fn pages_missing_in(list: &str, others: &[&str]) -> Vec<String> {
     let pages = pages();

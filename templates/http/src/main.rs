@@ -1,0 +1,16 @@
+//! Serves the pages on port 8080.
+#![cfg_attr(not(test), no_std, no_main)]
+#![forbid(unsafe_code)]
+
+use unikernel_http::serve;
+use unikernel_net::Stack;
+
+use {{crate_name}}::pages;
+
+#[unikernel_rt::main]
+async fn main(stack: Stack) -> unikernel_rt::Result {
+    serve(stack.listen(8080)?, pages()).await
+}
+
+#[cfg(test)]
+mod tests;
