@@ -2,9 +2,11 @@
 
 use std::{env, ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{babysit, build, console, debug, doctor, dump, fs, inspect, instance, kv, new, runner, size, watch};
+use crate::{
+    babysit, build, completions, console, debug, doctor, dump, fs, inspect, instance, kv, new, runner, size, watch,
+};
 
 /// Builds, boots and examines unikernels.
 #[derive(Parser)]
@@ -59,6 +61,8 @@ enum Command {
     Symbolize(console::Arguments),
     /// Checks that everything an app needs is installed, and names the fix for what is not.
     Doctor,
+    /// Prints what a shell needs to complete this command.
+    Completions(completions::Arguments),
     #[command(hide = true)]
     Babysit(babysit::Arguments),
 }
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Ping(ping) => ping.exec(),
         Command::Symbolize(arguments) => console::symbolize(arguments),
         Command::Doctor => doctor::run(),
+        Command::Completions(arguments) => completions::exec(arguments, Cli::command()),
         Command::Babysit(arguments) => babysit::exec(arguments),
     };
     match result {
@@ -113,7 +118,6 @@ fn without_cargo_word(mut arguments: Vec<OsString>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_consistent() {

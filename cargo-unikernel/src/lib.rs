@@ -26,6 +26,7 @@ pub mod boot_disk;
 pub mod build;
 pub mod catalog;
 pub mod cli;
+mod completions;
 pub mod console;
 pub mod debug;
 pub mod deploy;

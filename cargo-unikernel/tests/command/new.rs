@@ -90,3 +90,35 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert!(shown.code == 125 && shown.stderr.starts_with("error: the current folder is gone"), "{shown:?}");
     command.current_dir(stage.folder.path());
 }
+
+#[test]
+fn bash_completes_after_cargo() {
+    let stage = Stage::new();
+    let script = stage.run("completions bash");
+    fs::write(stage.path("completions"), script.stdout).unwrap();
+    let complete = |words: &str, last: usize| {
+        let line = format!(
+            "_cargo() {{ COMPREPLY=(cargos-own); }}; . ./completions; COMP_WORDS=({words}); COMP_CWORD={last}; \
+             _cargo_with_unikernel cargo; echo \"${{COMPREPLY[*]}}\""
+        );
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.current_dir(stage.folder.path()).args(["--norc", "-c", &line]).output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("cargo unikernel ne", 2), "new netstat");
+    assert_eq!(complete("cargo unikernel new --temp", 3), "--template");
+    assert_eq!(complete("cargo unikernel new --template js", 4), "json-api");
+    assert_eq!(complete("cargo bu", 1), "cargos-own");
+}
+
+#[test]
+fn other_shells_have_their_scripts() {
+    let stage = Stage::new();
+    for (shell, part) in
+        [("zsh", "#compdef cargo-unikernel"), ("fish", "complete -c cargo"), ("elvish", "cargo-unikernel")]
+    {
+        let shown = stage.run(&format!("completions {shell}"));
+        assert!(shown.code == 0 && shown.stdout.contains(part), "{shell}: {shown:?}");
+    }
+}

@@ -21,6 +21,7 @@ mod lossy;
 mod machines;
 mod many;
 mod metrics;
+mod new;
 mod peers;
 mod proxy;
 mod refusals;
