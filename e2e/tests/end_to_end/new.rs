@@ -41,7 +41,9 @@ impl User {
         let is_of_cargo =
             |name: &str| name.starts_with("CARGO") || name.starts_with("UNIKERNEL_") || name.starts_with("XDG_");
         let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        names.filter(|name| is_of_cargo(name) || name == "DEFMT_LOG").for_each(|name| drop(command.env_remove(name)));
+        for name in names.filter(|name| is_of_cargo(name) || name == "DEFMT_LOG") {
+            command.env_remove(name);
+        }
         let tool = image::tool().parent().expect("it is in a folder").to_owned();
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([tool].into_iter().chain(env::split_paths(&path))).unwrap();
