@@ -158,11 +158,26 @@ fn remapped() -> Result<String> {
     let metadata = query.no_deps().exec().context("there is no package here; go to its folder")?;
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let mut places = vec![(PathBuf::from(&metadata.workspace_root), "."), (metadata.target_directory.into(), "target")];
-    places.extend(home.map(|home| (home, "cargo")));
-    let flag = |(from, to): &(PathBuf, &str)| json!(format!("--remap-path-prefix={}={to}", from.display())).to_string();
+    let mut places =
+        vec![(metadata.workspace_root.into(), ".".into()), (metadata.target_directory.into(), "target".into())];
+    places.extend(home.map(|home| (home, "cargo".into())));
+    places.push(standard_library()?);
+    let flag =
+        |(from, to): &(PathBuf, String)| json!(format!("--remap-path-prefix={}={to}", from.display())).to_string();
     let flags: Vec<String> = places.iter().map(flag).collect();
     Ok(format!("target.{}.rustflags=[{}]", install::TARGET, flags.join(",")))
+}
+
+/// Where rustc finds the sources of `core` and `alloc` if they are installed, and what it calls them if they are not.
+fn standard_library() -> Result<(PathBuf, String)> {
+    let rustc = || Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let ask = |words: &[&str]| {
+        let output = rustc().args(words).output().context("cannot start rustc")?;
+        Ok::<_, anyhow::Error>(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (root, version) = (ask(&["--print", "sysroot"])?, ask(&["--version", "--verbose"])?);
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap_or("unknown");
+    Ok((PathBuf::from(root.trim()).join("lib/rustlib/src/rust"), format!("/rustc/{commit}")))
 }
 
 /// The crates that were compiled for the target; others run while building.

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::{
     boot_disk::{Format, Opened, hash::sha256, oci::Reference},
+    catalog::Record,
     drives::{Drive, DriveOptions},
     fs::{Draft, print},
     package,
@@ -167,7 +168,10 @@ impl Export {
             drives: self.drives.clone(),
             ..Options::default()
         };
-        let package = package::origin_of(&self.image)?.settings;
+        // The file may be called as anything.
+        let record = Record::find(&self.image).ok().flatten();
+        let package = record.map_or_else(|| self.image.clone(), |record| record.package.into());
+        let package = package::origin_of(&package)?.settings;
         let settings = Settings::merge(&package, options, false).map_err(anyhow::Error::msg)?;
         let disks = settings.drives.iter().enumerate().map(disk).collect::<Result<_>>()?;
         let reference = opened.reference.clone().unwrap_or_else(|| Reference::of_file(&self.image));
