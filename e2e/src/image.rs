@@ -34,6 +34,11 @@ pub fn image_for_debugger(package: &str) -> PathBuf {
     build(package, &["--target", "x86_64-unknown-none"])
 }
 
+/// A program of this workspace for the workstation.
+pub fn program(package: &str) -> PathBuf {
+    build(package, &[])
+}
+
 /// The `cargo-unikernel` command.
 pub fn tool() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();

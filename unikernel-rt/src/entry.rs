@@ -29,6 +29,11 @@ pub fn acquired(machine: &Machine) {
     if let Err(error) = machine.finish() {
         die(error);
     }
+    started();
+}
+
+/// Called when the function of [`start`](crate::start!) returned.
+pub fn started() {
     platform::main_reached();
     metrics::main_begins();
 }
@@ -153,6 +158,67 @@ macro_rules! __test {
             $($function)*
             $crate::entry::run_test($args, $name())
         }
+    };
+}
+
+/// The lowest entry of an image: calls `$start`, a `fn(Machine)`, when the machine is set up. It spawns tasks and returns; from then on they
+/// run, until somebody calls [`exit`](crate::exit) or [`lifecycle::request_stop`](crate::lifecycle::request_stop).
+///
+/// For programs that wire their devices and tasks themselves; [`main`](macro@crate::main) is this with arguments that are acquired, a result
+/// that becomes the exit code, and an end in good order. Nobody checks here that each boot argument was taken:
+/// [`Args::finish`](crate::Args::finish) does. On a workstation it expands to the program that starts the virtual machine.
+///
+/// ```
+/// # #![no_main]
+/// use unikernel_rt::{Machine, spawn};
+///
+/// unikernel_rt::start!(start);
+///
+/// fn start(mut machine: Machine) {
+///     spawn(async move {
+///         let code = u8::from(machine.take_net().is_err());
+///         unikernel_rt::exit(code)
+///     });
+/// }
+/// ```
+#[macro_export]
+macro_rules! start {
+    ($start:path) => {
+        $crate::__start!($start);
+    };
+}
+
+#[cfg(target_os = "none")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __start {
+    ($start:path) => {
+        const _: () = {
+            #[unsafe(no_mangle)]
+            fn __unikernel_main(machine: $crate::Machine) {
+                $crate::entry::name_app(env!("CARGO_PKG_NAME"));
+                let start: fn($crate::Machine) = $start;
+                start(machine);
+                $crate::entry::started();
+            }
+        };
+    };
+}
+
+#[cfg(not(target_os = "none"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __start {
+    ($start:path) => {
+        const _: () = {
+            #[cfg(not(test))]
+            #[unsafe(export_name = "main")]
+            extern "C" fn host_main() -> i32 {
+                $crate::entry::launch(env!("CARGO_MANIFEST_DIR"), env!("CARGO_PKG_NAME"))
+            }
+            // The machine's function is compiled here too, so that a mistake in it is seen on the host.
+            const _: fn($crate::Machine) = $start;
+        };
     };
 }
 

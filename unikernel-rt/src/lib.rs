@@ -18,7 +18,7 @@
 //! With [`main`](macro@main) on it, that function is the whole image. Read on in this order:
 //! [`Acquire`] (what `main` may ask for), [`task`], [`time`], [`sync`], [`log`], [`args`],
 //! [`entropy`], [`lifecycle`], [`device`], [`fiber`], [`metrics`]; and [`mod@sim`], with which all of it runs in a test on the workstation, in
-//! virtual time.
+//! virtual time; `hosted` is a process on an operating system, in real time.
 //!
 //! `unsafe` code lives in `platform/x86_64` only; the choice of platform is made in `platform/mod.rs`
 //! by the compile target.
@@ -36,6 +36,8 @@ mod error;
 mod executor;
 pub mod fiber;
 pub mod heap;
+#[cfg(not(target_os = "none"))]
+pub mod hosted;
 pub mod lifecycle;
 pub mod log;
 mod machine;

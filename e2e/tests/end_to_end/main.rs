@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod appliance;
 mod clones;
 mod debugger;
 mod disks;

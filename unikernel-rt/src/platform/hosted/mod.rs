@@ -1,13 +1,16 @@
-//! The workstation as a machine: one core per test thread, in virtual time.
+//! The workstation as a machine: one core per thread, in virtual time or in real time.
 //!
-//! When every task waits, the clock jumps to the next timer. So a test takes no longer than its work, and what
-//! it sees depends on nothing but its code and its seeds.
+//! In virtual time the clock jumps to the next timer when every task waits. So a test takes no longer than its work, and what
+//! it sees depends on nothing but its code and its seeds. In real time the caller says how to wait for the outside
+//! (`crate::hosted`).
 
 mod fiber;
 mod launch;
+mod real;
 
 pub(crate) use fiber::{RawFiber, RawSuspend};
 pub(crate) use launch::launch;
+pub(crate) use real::block_on as block_on_in_real_time;
 
 use super::Core;
 use crate::{
@@ -56,11 +59,11 @@ pub(crate) fn with_core<R>(f: impl FnOnce(&Core) -> R) -> R {
 }
 
 fn new_core(args: &str) -> Core {
-    Core::new(SEED, BootArgs::parse(args))
+    Core::new(seed(), BootArgs::parse(args))
 }
 
 pub(crate) fn now_micros() -> u64 {
-    NOW_MICROS.try_with(Cell::get).unwrap_or_default()
+    real::now_micros().unwrap_or_else(|| NOW_MICROS.try_with(Cell::get).unwrap_or_default())
 }
 
 /// Virtual time stands still while a task is polled.
@@ -77,11 +80,11 @@ pub(crate) fn micros_at(ticks: u64) -> u64 {
 }
 
 pub(crate) fn boot_unix_time() -> Duration {
-    BOOT_UNIX_TIME
+    real::boot_unix_time().unwrap_or(BOOT_UNIX_TIME)
 }
 
 pub(crate) fn seed() -> [u8; 32] {
-    SEED
+    real::seed().unwrap_or(SEED)
 }
 
 /// The workstation computes it in plain code.
@@ -192,6 +195,17 @@ where
     F::Output: 'static,
 {
     NOW_MICROS.set(0);
+    start(args, future, &mut |next| {
+        let next = next.expect("every task waits, and no timer will ever wake one");
+        NOW_MICROS.set(next.as_micros().max(now_micros()));
+    })
+}
+
+/// The same; when every task waits, `idle` gets the moment of the next timer.
+fn start<F: Future + 'static>(args: &str, future: F, idle: &mut dyn FnMut(Option<Instant>)) -> F::Output
+where
+    F::Output: 'static,
+{
     HEAP_FREE.set(usize::MAX);
     VM_GENERATION.set([0; 2]);
     with_log(|log| *log = Ring::new());
@@ -201,7 +215,7 @@ where
     log::settings::init().unwrap_or_else(|error| panic!("{error}"));
     let running = Running(core);
     let mut root: JoinHandle<F::Output> = crate::spawn_named("main", future);
-    run(&running.0, &mut root).expect("the root task is not aborted")
+    run(&running.0, &mut root, idle).expect("the root task is not aborted")
 }
 
 /// A machine that runs. However it ends, by a panic too, its tasks go before the core they belong to.
@@ -214,7 +228,7 @@ impl Drop for Running {
     }
 }
 
-fn run<T: 'static>(core: &Core, root: &mut JoinHandle<T>) -> Option<T> {
+fn run<T: 'static>(core: &Core, root: &mut JoinHandle<T>, idle: &mut dyn FnMut(Option<Instant>)) -> Option<T> {
     let mut root = pin!(root);
     loop {
         if let Poll::Ready(output) = root.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -225,8 +239,6 @@ fn run<T: 'static>(core: &Core, root: &mut JoinHandle<T>) -> Option<T> {
             continue;
         }
         let next = core.timers.borrow().next_deadline();
-        let next = next.filter(|next| *next < Instant::FOREVER);
-        let next = next.expect("every task waits, and no timer will ever wake one");
-        NOW_MICROS.set(next.as_micros().max(now_micros()));
+        idle(next.filter(|next| *next < Instant::FOREVER));
     }
 }
