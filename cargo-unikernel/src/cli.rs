@@ -116,6 +116,9 @@ fn without_cargo_word(mut arguments: Vec<OsString>) -> Vec<OsString> {
 }
 
 #[cfg(test)]
+mod documented;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,7 +1,9 @@
 //! Tasks, time, heap and randomness on the machine itself.
+// ANCHOR: attributes
 #![cfg_attr(target_os = "none", no_std, no_main)]
 // On the host there is no machine to test, and the harness says so.
 #![cfg_attr(not(target_os = "none"), allow(unused))]
+// ANCHOR_END: attributes
 
 extern crate alloc;
 
@@ -14,6 +16,7 @@ use unikernel_rt::{
     time::{Duration, Instant, set_unix_time, sleep, timeout, unix_time},
 };
 
+// ANCHOR: test
 unikernel_rt::test_harness!();
 
 #[unikernel_rt::test]
@@ -24,6 +27,7 @@ async fn sleeping_takes_its_time() {
         assert!(start.elapsed() >= Duration::from_millis(millis), "{:?} for {millis} ms", start.elapsed());
     }
 }
+// ANCHOR_END: test
 
 #[unikernel_rt::test]
 async fn timers_fire_in_order_and_dropped_ones_do_not() {
