@@ -4,7 +4,11 @@
 
 // ANCHOR: start
 use unikernel_net::Config;
-use unikernel_rt::{Acquire, Args, Machine, Result, log::error, spawn_named};
+use unikernel_rt::{
+    Acquire, Args, Machine, Result,
+    log::{Display2Format, error},
+    spawn_named,
+};
 
 unikernel_rt::start!(start);
 
@@ -12,7 +16,7 @@ fn start(machine: Machine) {
     spawn_named("appliance", async {
         // It returns without an error when the machine is being stopped, which then ends by itself.
         if let Err(error) = run(machine).await {
-            error!("{}", error);
+            error!("{}", Display2Format(&error));
             unikernel_rt::exit(1);
         }
     });
