@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    babysit, build, completions, console, debug, doctor, dump, fs, inspect, instance, kv, new, runner, size, watch,
+    babysit, build, completions, console, debug, doctor, dump, fs, inspect, instance, kv, net, new, runner, size, watch,
 };
 
 /// Builds, boots and examines unikernels.
@@ -38,6 +38,9 @@ enum Command {
     /// Runs apps in the background: makes instances, lists, stops, starts, copies and removes them.
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
+    /// Makes networks for machines, once, as root; shows and removes them.
+    #[command(subcommand)]
+    Net(net::command::NetCommand),
     /// Looks at the key-value store on an image.
     #[command(subcommand)]
     Kv(kv::KvCommand),
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Runner(arguments) => runner::run(*arguments),
         Command::Image(image) => image.exec(),
         Command::Instance(instance) => instance.exec(),
+        Command::Net(net) => net.exec(),
         Command::Kv(kv) => kv.exec(),
         Command::Debug(arguments) => debug::exec(*arguments),
         Command::Dump(arguments) => dump::exec(arguments),

@@ -7,6 +7,7 @@
 //! | which options apply? | [`package`] (Cargo.toml), [`runner`] (command line), merged in [`settings`] |
 //! | is everything installed? | [`install`], [`accel`], [`port`], [`doctor`] |
 //! | which QEMU command is that, with which files? | [`qemu`], [`module`], [`disk`], [`drives`], [`firmware`] |
+//! | what does its network port lead to? | [`net`] |
 //! | how does the VM live and end? | [`vm`], [`babysit`], [`ending`] |
 //! | what is on a disk? | [`fs`], [`kv`] |
 //! | how does an app start without QEMU's `-kernel`? | [`boot_disk`], with the loaders in `loader/` |
@@ -43,6 +44,7 @@ pub mod install;
 pub mod instance;
 pub mod kv;
 pub mod module;
+pub mod net;
 pub mod new;
 pub mod package;
 pub mod port;

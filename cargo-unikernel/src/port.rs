@@ -30,6 +30,13 @@ impl FromStr for Port {
     }
 }
 
+impl Port {
+    /// What QEMU's `hostfwd` takes.
+    pub(crate) fn for_qemu(self) -> String {
+        format!("tcp:127.0.0.1:{}-:{}", self.host, self.guest)
+    }
+}
+
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.guest)

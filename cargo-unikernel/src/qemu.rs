@@ -10,7 +10,8 @@ use crate::{
     disk,
     drives::{Access, Attached},
     firmware::BootDisk,
-    settings::{Net, Settings},
+    net::Attachment,
+    settings::Settings,
 };
 
 /// Everything the command line is made from.
@@ -21,6 +22,8 @@ pub struct Vm<'a> {
     pub accel: Accel,
     /// The ELF file; not used with a boot disk.
     pub image: &'a Path,
+    /// Its network ports, in the order of the bus.
+    pub networks: &'a [Attachment],
     /// What it starts from instead.
     pub boot_disk: Option<&'a BootDisk>,
     /// The archive of its boot modules.
@@ -38,7 +41,8 @@ impl Vm<'_> {
     pub fn arguments(&self) -> Vec<OsString> {
         let mut line = Line(Vec::new());
         self.add_machine(&mut line);
-        self.add_network(&mut line);
+        self.networks.iter().enumerate().for_each(|(number, port)| self.add_network(&mut line, number, port));
+        self.add_capture(&mut line);
         self.boot_disk.iter().for_each(|disk| self.add_boot_disk(&mut line, disk));
         self.disks.iter().enumerate().for_each(|(number, disk)| self.add_disk(&mut line, number, disk));
         if self.boot_disk.is_none() {
@@ -75,17 +79,20 @@ impl Vm<'_> {
         line.words(&format!("-device {}", self.virtio("virtio-rng")));
     }
 
-    fn add_network(&self, line: &mut Line) {
-        if self.settings.net == Net::None {
-            return;
-        }
-        let forward = |port: &crate::port::Port| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", port.host, port.guest);
-        let forwards: String = self.settings.ports.iter().map(forward).collect();
-        line.words(&format!("-netdev user,id=net0{forwards}"));
+    fn add_network(&self, line: &mut Line, number: usize, port: &Attachment) {
+        let (kind, options) =
+            port.netdev.split_once(',').map_or((&*port.netdev, ""), |(kind, options)| (kind, options));
+        let comma = if options.is_empty() { "" } else { "," };
+        line.words(&format!("-netdev {kind},id=net{number}{comma}{options}"));
         // Without romfile= the firmware would load and run a network boot ROM first.
         let rom = if self.settings.machine.is_microvm() { "" } else { ",romfile=" };
-        line.words(&format!("-device {},netdev=net0{rom}", self.virtio("virtio-net")));
-        if let Some(file) = &self.settings.pcap {
+        let mac = port.mac.map(|mac| format!(",mac={mac}")).unwrap_or_default();
+        line.words(&format!("-device {},netdev=net{number}{rom}{mac}", self.virtio("virtio-net")));
+    }
+
+    /// Of the first port.
+    fn add_capture(&self, line: &mut Line) {
+        if let Some(file) = self.settings.pcap.as_ref().filter(|_| !self.networks.is_empty()) {
             // QEMU takes a doubled comma for a comma in a value.
             let file = file.display().to_string().replace(',', ",,");
             line.words("-object").0.push(format!("filter-dump,id=pcap,netdev=net0,file={file}").into());

@@ -18,7 +18,7 @@ use crate::{
     debug, disk, drives, dump,
     ending::Ending,
     fs::{print, unless_unheard},
-    image, install, module, package, port, qemu,
+    image, install, module, net, package, port, qemu,
     qmp::Qmp,
     registry::Registration,
     settings::{Options, Settings},
@@ -100,6 +100,7 @@ pub(crate) const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Boots the image; the result is the exit code, see [`Ending::code`].
 pub fn run(arguments: Arguments) -> Result<u8> {
+    net::own::enter(&arguments.options.nets)?;
     let elf = image::read(&arguments.elf)?;
     let is_test = package::is_test(&arguments.elf) || env::var_os("UNIKERNEL_TEST").is_some();
     // Those in the image come first, so that the command line has the last word.
@@ -116,18 +117,32 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     extra.extend(arguments.gdb.iter().flat_map(|socket| paused(socket)));
     let modules = module::pack(&settings.modules, &arguments.elf)?;
     let disks = drives::attach(&settings.drives, &arguments.elf)?;
+    let (orders, events) = vm::orders();
+    if !arguments.dry_run {
+        // Before anything is set up, so that no signal can fall between.
+        orders.listen_to_signals()?;
+    }
+    let machine = arguments.elf.file_name().unwrap_or_default().to_string_lossy();
+    let wish = net::Wish {
+        machine: &machine,
+        boot_arguments: &boot_arguments,
+        has_command_line: true,
+        is_dry: arguments.dry_run,
+    };
+    let mut plan = net::Plan::new(&settings, &wish)?;
     let vm = qemu::Vm {
         settings: &settings,
+        networks: &plan.attachments,
         accel,
         image: &arguments.elf,
         boot_disk: None,
         modules: modules.as_deref(),
         disks: &disks,
-        boot_arguments: &boot_arguments,
+        boot_arguments: &plan.boot_arguments,
         extra: &extra,
     };
     if arguments.dry_run {
-        let line = qemu::shell_line(install::QEMU, &vm.arguments());
+        let line = plan.shell_lines(install::QEMU, &vm.arguments());
         return unless_unheard(print(&line).map(|()| 0).map_err(Into::into));
     }
     let program = install::qemu().map_err(anyhow::Error::msg)?;
@@ -140,40 +155,40 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     if arguments.announce {
         announce::start(&settings.ports);
     }
-    let origin = Build { elf: &elf, workspace: origin.workspace.as_deref() };
-    boot(&program, &vm, origin, bounds, arguments.gdb.is_some(), cores.as_deref())
+    let words = vm.arguments();
+    let build = Build { image: &arguments.elf, elf: &elf, workspace: origin.workspace.as_deref() };
+    // Without a note `dump` does not find this VM, which is no reason not to run it.
+    let registration = Registration::new(build.image, build.elf)
+        .inspect_err(|problem| eprintln!("unikernel: `cargo unikernel dump` will not find this VM: {problem:#}"))
+        .ok();
+    let registered = registration.iter().flat_map(Registration::arguments);
+    let command = plan.command(&program, words.into_iter().chain(registered).collect())?;
+    let _network = plan.set_up()?;
+    boot(command, build, bounds, (orders, events), arguments.gdb.is_some(), cores.as_deref())
 }
 
 /// What the console is decoded with.
 struct Build<'a> {
+    image: &'a Path,
     elf: &'a [u8],
     workspace: Option<&'a Path>,
 }
 
 fn boot(
-    program: &Path,
-    vm: &qemu::Vm<'_>,
-    Build { elf, workspace }: Build<'_>,
+    (program, arguments): (PathBuf, Vec<OsString>),
+    Build { image, elf, workspace }: Build<'_>,
     bounds: vm::Bounds,
+    channel: (vm::Orders, vm::Events),
     is_paused: bool,
     cores: Option<&Path>,
 ) -> Result<u8> {
-    let (orders, events) = vm::orders();
-    // Before QEMU is there, so that no signal can fall between.
-    orders.listen_to_signals()?;
-    let mut console = Console::new(vm.image, elf, workspace, io::stdout());
-    // Without a note `dump` does not find this VM, which is no reason not to run it.
-    let registration = Registration::new(vm.image, elf)
-        .inspect_err(|problem| eprintln!("unikernel: `cargo unikernel dump` will not find this VM: {problem:#}"))
-        .ok();
-    let registered = registration.iter().flat_map(Registration::arguments);
-    let arguments: Vec<OsString> = vm.arguments().into_iter().chain(registered).collect();
+    let mut console = Console::new(image, elf, workspace, io::stdout());
     let mut listen = |bytes: &[u8]| {
         console.write(bytes)?;
         Ok(console.halted().filter(|_| cores.is_some()))
     };
     let mut halted = |qmp: &mut Qmp| {
-        cores.into_iter().for_each(|folder| dump::after_crash(qmp, folder, vm.image, elf));
+        cores.into_iter().for_each(|folder| dump::after_crash(qmp, folder, image, elf));
     };
     let mut started = |machine: vm::Started<'_>| {
         // If it does not start, it says why, and ends.
@@ -182,7 +197,7 @@ fn boot(
         }
         Ok(())
     };
-    let ending = vm::run(program, &arguments, bounds, (orders, events), &mut started, &mut listen, &mut halted)?;
+    let ending = vm::run(&program, &arguments, bounds, channel, &mut started, &mut listen, &mut halted)?;
     if ending != Ending::Unheard {
         console.finish().context("cannot write the console's last line")?;
     }

@@ -2,13 +2,13 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::{
     accel::Accel,
     drives::{self, Drive, DriveOptions},
     module::ModuleFile,
+    net::{Kind, Net},
     port::Port,
 };
 
@@ -52,9 +52,11 @@ pub struct Options {
     /// `kvm` or `tcg`; chosen by itself if not given.
     #[arg(long, env = "UNIKERNEL_ACCEL", value_name = "KIND")]
     pub accel: Option<Accel>,
-    /// `user`: a private network behind this machine; `none`: no network device.
-    #[arg(long, value_name = "KIND")]
-    pub net: Option<Net>,
+    /// What the network port leads to; repeat for several: `user` (the default), QEMU's own network behind this computer;
+    /// `private[=NAME]`, to other machines of yours; `tap[=NAME]`, to this computer; `bridge[=NAME]`; `netns[=NAME]`, in a
+    /// network namespace; `none`. `,mac=ADDRESS` sets its Ethernet address.
+    #[arg(long = "net", value_name = "KIND")]
+    pub nets: Vec<Net>,
     /// Puts a file into the memory of the VM, where the app finds it under its name (`unikernel_rt::Modules`); repeat
     /// for several.
     #[arg(long = "module", value_name = "[NAME=]FILE")]
@@ -77,19 +79,18 @@ impl Options {
     /// The words that give these options again.
     pub fn words(&self) -> Vec<String> {
         let option = |name: &str, value: Option<String>| value.map(|value| format!("--{name}={value}"));
-        let net = self.net.and_then(|net| net.to_possible_value());
         let single = [
             option("memory", self.memory.as_ref().map(Memory::to_string)),
             option("machine", self.machine.as_ref().map(Machine::to_string)),
             option("accel", self.accel.map(|accel| accel.to_string())),
-            option("net", net.map(|net| net.get_name().to_owned())),
             option("pcap", self.pcap.as_ref().map(|file| file.display().to_string())),
             option("dump-on-crash", self.dump_on_crash.as_ref().map(|folder| folder.display().to_string())),
             option("timeout", self.timeout.map(|timeout| timeout.as_secs_f64().to_string())),
         ];
         let ports = self.ports.iter().map(|port| format!("--port={port}"));
         let modules = self.modules.iter().map(|module| format!("--module={module}"));
-        single.into_iter().flatten().chain(ports).chain(modules).chain(self.drives.words()).collect()
+        let nets = self.nets.iter().map(|net| format!("--net={net}"));
+        single.into_iter().flatten().chain(nets).chain(ports).chain(modules).chain(self.drives.words()).collect()
     }
 }
 
@@ -102,8 +103,8 @@ pub struct Settings {
     pub memory: Memory,
     /// Machine type.
     pub machine: Machine,
-    /// Network device.
-    pub net: Net,
+    /// Network ports, in their order.
+    pub nets: Vec<Net>,
     /// Files in its memory.
     pub modules: Vec<ModuleFile>,
     /// Its disks, in the order of the bus.
@@ -127,26 +128,27 @@ impl Settings {
         let of_package = if is_test { drives::for_test(of_package) } else { of_package };
         let memory = package.memory.as_deref().unwrap_or(MEMORY).parse()?;
         let machine = package.machine.as_deref().unwrap_or("q35").parse()?;
-        let net = if package.net == Some(false) { Net::None } else { Net::User };
+        let net = Net::of(if package.net == Some(false) { Kind::None } else { Kind::User });
         let has_ports = !options.ports.is_empty();
         let settings = Settings {
             ports: if options.ports.is_empty() { package_ports } else { options.ports },
             memory: options.memory.unwrap_or(memory),
             machine: options.machine.unwrap_or(machine),
-            net: options.net.unwrap_or(net),
+            nets: nets(if options.nets.is_empty() { vec![net] } else { options.nets })?,
             modules: options.modules,
             drives: drives::merge(of_package, options.drives)?,
             pcap: options.pcap,
             timeout: options.timeout,
         };
-        if has_ports && settings.net == Net::None {
+        if has_ports && settings.nets.is_empty() {
             return Err("`--port` is of no use to a VM without a network; leave it away, or say `--net user`".into());
         }
-        Ok(settings.without_unreachable_ports())
+        Ok(if has_ports { settings } else { settings.without_unreachable_ports() })
     }
 
+    /// The package does not know which network it will be on; ports that somebody asked for are looked at with that.
     fn without_unreachable_ports(mut self) -> Settings {
-        if self.net == Net::None {
+        if !self.nets.iter().any(|net| net.kind == Kind::User) {
             self.ports.clear();
         }
         self
@@ -223,13 +225,13 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The VM's network device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Net {
-    /// Behind QEMU's user-mode network: needs no privileges.
-    User,
-    /// None.
-    None,
+/// `none` is no port, and goes with no other.
+fn nets(nets: Vec<Net>) -> Result<Vec<Net>, String> {
+    match nets.iter().any(|net| net.kind == Kind::None) {
+        false => Ok(nets),
+        true if nets.len() == 1 => Ok(Vec::new()),
+        true => Err("`--net none` is no network at all; leave it away, or the others".into()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -285,10 +287,11 @@ mod tests {
             "--memory=1G",
             "--machine=microvm,acpi=on",
             "--accel=tcg",
-            "--net=none",
             "--pcap=a b",
             "--dump-on-crash=cores",
             "--timeout=1.5",
+            "--net=user",
+            "--net=private=lan,mac=02:00:00:00:00:01",
             "--port=1:2",
             "--port=3:4",
             "--module=key.pem=my key",
@@ -308,8 +311,8 @@ mod tests {
         assert_eq!((plain.ports[0].host, plain.memory.to_string()), (8080, "5M".into()));
         let ports = vec![Port { host: 9090, guest: 80 }];
         assert_eq!(merge(Options { ports: ports.clone(), ..Default::default() }, false).ports, ports);
-        assert_eq!(merge(Options { net: Some(Net::None), ..Default::default() }, false).ports, []);
-        let useless = Options { net: Some(Net::None), ports, ..Default::default() };
+        assert_eq!(merge(Options { nets: vec![Net::of(Kind::None)], ..Default::default() }, false).ports, []);
+        let useless = Options { nets: vec![Net::of(Kind::None)], ports, ..Default::default() };
         assert!(Settings::merge(&package, useless, false).unwrap_err().starts_with("`--port` is of no use"));
         assert_eq!(merge(Options::default(), true).ports, []);
     }

@@ -37,7 +37,7 @@ const OF_A_MACHINE: [&str; 12] = [
     "ports",
     "memory",
     "machine",
-    "net",
+    "nets",
     "modules",
     "disk",
     "volume",

@@ -17,8 +17,11 @@ use crate::{
     accel::{self, Accel},
     drives::{self, Attached},
     firmware::BootDisk,
-    instance::provider::{Image, Order},
-    module, qemu, runner,
+    instance::{
+        Name,
+        provider::{Image, Order},
+    },
+    module, net, qemu, runner,
     settings::Settings,
 };
 
@@ -32,6 +35,7 @@ pub struct Machine {
     pub accel: Accel,
     /// Its disks, which are there.
     pub disks: Vec<Attached>,
+    name: Name,
     image: PathBuf,
     boot_disk: Option<BootDisk>,
     modules: Option<PathBuf>,
@@ -68,19 +72,28 @@ impl Machine {
         };
         let boot_disk = description.disk.map(boot_disk).transpose()?;
         let modules = description.modules.as_ref().map(|name| folder.file(name));
-        Ok(Machine { description, settings, accel, disks, image: folder.image(), boot_disk, modules, extra })
+        let (name, image) = (folder.name().clone(), folder.image());
+        Ok(Machine { description, settings, accel, disks, name, image, boot_disk, modules, extra })
+    }
+
+    /// What its network ports need; `is_dry` if that is only to be shown.
+    pub fn network(&self, is_dry: bool) -> Result<net::Plan> {
+        let (machine, boot_arguments) = (self.name.as_str(), &*self.description.boot_arguments);
+        let wish = net::Wish { machine, boot_arguments, has_command_line: self.boot_disk.is_none(), is_dry };
+        net::Plan::new(&self.settings, &wish)
     }
 
     /// The words after the program name.
-    pub fn arguments(&self) -> Vec<OsString> {
+    pub fn arguments(&self, network: &net::Plan) -> Vec<OsString> {
         let vm = qemu::Vm {
             settings: &self.settings,
+            networks: &network.attachments,
             accel: self.accel,
             image: &self.image,
             boot_disk: self.boot_disk.as_ref(),
             modules: self.modules.as_deref(),
             disks: &self.disks,
-            boot_arguments: &self.description.boot_arguments,
+            boot_arguments: &network.boot_arguments,
             extra: &self.extra,
         };
         vm.arguments()

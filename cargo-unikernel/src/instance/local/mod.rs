@@ -38,15 +38,15 @@ use super::{
     provider::{Lines, Order, Provider, State, Summary, Urgency, Usage},
 };
 use crate::{
-    install,
+    install, net,
     port::{self, Port},
-    qemu, registry,
+    registry,
 };
 use control::Request;
 use draft::Draft;
 use launch::{Start, Watch, launch};
 use machine::Machine;
-use record::{Phase, Status};
+use record::{Description, Phase, Status};
 use store::{Folder, Locked, Store};
 
 /// The instances of this user on this machine.
@@ -64,8 +64,9 @@ impl Local {
     pub fn plan(&self, order: &Order) -> Result<String> {
         let draft = self.store.draft(&self.name_of(order))?;
         machine::lay_out(&draft, order)?;
-        let arguments = Machine::planned(&draft)?.arguments();
-        let line = qemu::shell_line(install::QEMU, &arguments);
+        let machine = Machine::planned(&draft)?;
+        let network = machine.network(true)?;
+        let line = network.shell_lines(install::QEMU, &machine.arguments(&network));
         // As it will be called.
         let folder = self.store.folder(draft.name());
         Ok(line.replace(&*draft.path().to_string_lossy(), &folder.path().to_string_lossy()))
@@ -121,7 +122,7 @@ impl Provider for Local {
         let draft = self.store.draft(&name)?;
         machine::lay_out(&draft, &order)?;
         // What is missing is better said here than by the supervisor.
-        Machine::planned(&draft)?;
+        check_network(&Machine::planned(&draft)?)?;
         self.start_new(draft, Start::default(), &watch)
     }
 
@@ -150,6 +151,7 @@ impl Provider for Local {
         }
         let machine = Machine::of(&locked)?;
         port::check_free(&machine.settings.ports)?;
+        check_network(&machine)?;
         launch(&locked, Start::default(), &Watch::new()?)?;
         Ok(summary::of(&locked))
     }
@@ -160,8 +162,12 @@ impl Provider for Local {
         }
         let locked = self.store.lock(name)?;
         self.stop_locked(&locked, urgency)?;
+        // A damaged one is removed, too.
+        let nets = Description::read(&locked).and_then(|description| description.options()).map(|options| options.nets);
+        let nets = nets.unwrap_or_default();
         locked.delete(&self.store)?;
         registry::sweep();
+        net::sweep_after(&nets);
         Ok(())
     }
 
@@ -194,6 +200,11 @@ impl Provider for Local {
         }
         terminal::join(&folder)
     }
+}
+
+/// Whether it can have its network, as far as that can be said from here.
+fn check_network(machine: &Machine) -> Result<()> {
+    machine.network(net::own::is_needed(&machine.settings.nets)).map(drop)
 }
 
 /// Without waiting for a command that stops it in order and has it locked.

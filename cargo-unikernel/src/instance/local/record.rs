@@ -21,6 +21,7 @@ use crate::{
         Restart,
         provider::{Ended, State},
     },
+    net::{Kind, Net},
     settings::{Options, PackageSettings, Settings},
 };
 
@@ -99,7 +100,7 @@ impl Description {
             memory: Some(settings.memory),
             machine: Some(settings.machine),
             accel,
-            net: Some(settings.net),
+            nets: if settings.nets.is_empty() { vec![Net::of(Kind::None)] } else { settings.nets },
             modules: Vec::new(),
             drives: DriveOptions(settings.drives),
             pcap: settings.pcap,

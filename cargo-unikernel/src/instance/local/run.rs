@@ -102,12 +102,15 @@ fn boot(
     // Without a note `dump` does not find this machine, which is no reason not to run it.
     let registration = elf_file.and_then(|file| Registration::named(folder.name().as_str(), &file, &elf).ok());
     let (monitor, for_qemu) = Qmp::pair()?;
-    let mut arguments: Vec<OsString> = machine.arguments();
+    let mut network = machine.network(false)?;
+    let mut arguments: Vec<OsString> = machine.arguments(&network);
     arguments.extend(registration.iter().flat_map(Registration::arguments));
     arguments.extend(for_qemu.arguments("supervisor"));
     if incoming.is_some() {
         arguments.extend(["-incoming".into(), "defer".into()]);
     }
+    let (program, arguments) = network.command(&program, arguments)?;
+    let _network = network.set_up()?;
     let hurry = "`cargo unikernel instance stop --now`";
     let bounds = vm::Bounds { timeout: machine.settings.timeout, stop: limit(machine), hurry, has_keyboard: true };
     let cores = machine.description.options()?.dump_on_crash;

@@ -23,15 +23,18 @@ use signal_hook::{
 use super::{
     control::{self, Reply, Request},
     log::{self, Log, SharedLog},
-    record::{Ledger, Phase, now_ms},
+    record::{Description, Ledger, Phase, now_ms},
     run::{self, Outcome},
     save,
     shared::Shared,
     store::Folder,
 };
-use crate::instance::{
-    provider::{Ended, Urgency},
-    restart::Backoff,
+use crate::{
+    instance::{
+        provider::{Ended, Urgency},
+        restart::Backoff,
+    },
+    net,
 };
 
 /// Which instance.
@@ -64,6 +67,7 @@ fn watch_over(arguments: Arguments) -> Result<()> {
     let _ = rustix::process::setsid();
     env::set_current_dir("/").context("cannot go to the root folder")?;
     let folder = Folder::at(arguments.folder.clone())?;
+    net::own::enter(&Description::read(&folder)?.options()?.nets)?;
     let vigil = folder.become_supervisor()?;
     let log = Arc::new(Mutex::new(Log::open(&folder)));
     let relay = relay_own_messages(&log)?;

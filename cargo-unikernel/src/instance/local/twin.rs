@@ -47,6 +47,11 @@ pub fn copy(original: &Folder, copy: &Folder, home: &Folder, ports: &[Port]) -> 
         "`{name}` is a microvm, which does not tell its app that it is a copy: both would draw the same random numbers; \
          create it with `--machine q35` to copy it"
     );
+    if let Some(net) = machine.settings.nets.iter().find(|net| net.is_shared()) {
+        bail!(
+            "`{name}` has an address on `--net {net}`, which its copy would have, too; only machines on a network of their own can be copied"
+        );
+    }
     let ports = ports_for(&machine.settings.ports, ports)?;
     copy_files(original, copy, &machine.description)?;
     let disks = disks_for(&machine.disks, original, copy, home)?;

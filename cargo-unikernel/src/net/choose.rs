@@ -1,0 +1,362 @@
+//! Chooses interfaces and addresses for the ports of a machine.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    process,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{
+    ip::{self, Ip, Link},
+    kind::{Kind, Mac, Net},
+    lease::Note,
+    mark::Mark,
+    own,
+    plan::{Attachment, Plan, Wish, check_ports},
+    subnet::{self, Subnet},
+    sweep,
+};
+use crate::settings::Settings;
+
+/// The bridge that is made where none is named.
+pub const BRIDGE: &str = "unikernel0";
+/// The namespace that is made where none is named.
+const NETNS: &str = "unikernel";
+/// Taps that are made get this and a number.
+const TAP: &str = "uktap";
+
+pub(super) struct Chooser<'a> {
+    plan: Plan,
+    settings: &'a Settings,
+    wish: &'a Wish<'a>,
+    /// Those of shared networks, with the address that the machine has there.
+    shared: Vec<(String, Option<String>)>,
+    /// Names that are taken by this plan.
+    taken: Vec<String>,
+}
+
+/// Where a machine's address comes from.
+struct Where<'a> {
+    /// The network's name among the leases.
+    key: String,
+    subnet: Option<Subnet>,
+    /// This computer's address there.
+    host: Option<Subnet>,
+    /// In words.
+    place: &'a str,
+}
+
+impl<'a> Chooser<'a> {
+    pub(super) fn new(plan: Plan, settings: &'a Settings, wish: &'a Wish<'a>) -> Chooser<'a> {
+        Chooser { plan, settings, wish, shared: Vec::new(), taken: Vec::new() }
+    }
+
+    pub(super) fn choose(mut self) -> Result<Plan> {
+        let nets = &self.settings.nets;
+        if nets.iter().any(|net| matches!(net.kind, Kind::Tap(_) | Kind::Bridge(_) | Kind::Netns(_)))
+            && !self.wish.is_dry
+        {
+            ip::check_tun()?;
+            if ip::may_change() {
+                sweep::sweep()?;
+            }
+        }
+        let in_netns = nets.iter().any(|net| matches!(net.kind, Kind::Netns(_)));
+        ensure!(
+            !in_netns || nets.len() == 1,
+            "QEMU runs in the network namespace of `--net netns`, where other networks are not; leave away one `--net`"
+        );
+        for (index, net) in nets.iter().enumerate() {
+            self.add(index, net).with_context(|| format!("`--net {net}`"))?;
+        }
+        if !nets.iter().any(|net| net.kind == Kind::User) {
+            check_ports(&self.settings.ports, &self.shared)?;
+        }
+        Ok(self.plan)
+    }
+
+    fn add(&mut self, index: usize, net: &Net) -> Result<()> {
+        let (netdev, mac) = match &net.kind {
+            Kind::None => return Ok(()),
+            Kind::User => (self.user(), None),
+            Kind::Private(name) => self.private(index, name)?,
+            Kind::Tap(name) => self.tap(index, name.as_deref())?,
+            Kind::Bridge(name) => self.bridge(index, &Ip::here(), name.as_deref(), false)?,
+            Kind::Netns(name) => self.netns(index, name.as_deref())?,
+        };
+        self.plan.attachments.push(Attachment { netdev, mac: net.mac.or(mac) });
+        Ok(())
+    }
+
+    /// Ports lead through the first of these.
+    fn user(&self) -> String {
+        let is_first = !self.plan.attachments.iter().any(|other| other.netdev.starts_with("user"));
+        let ports = self.settings.ports.iter().filter(|_| is_first);
+        ["user".to_owned()]
+            .into_iter()
+            .chain(ports.map(|port| format!("hostfwd={}", port.for_qemu())))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    /// QEMU's frames as datagrams to a group of the loopback interface: it takes no rights, and no process besides.
+    fn private(&mut self, index: usize, name: &str) -> Result<(String, Option<Mac>)> {
+        let key = format!("private-{name}");
+        let table = self.plan.table.as_ref().context("the networks are not locked")?;
+        let subnet = table.private(&key)?;
+        let group = hash(&(rustix::process::geteuid().as_raw(), name));
+        let [a, b, c, d, ..] = group.to_le_bytes();
+        // An organisation's own groups (RFC 2365), and ports below those of outgoing connections.
+        let port = 20_000 + u16::from_le_bytes([a, b]) % 10_000;
+        let place = format!("on the private network `{name}`");
+        let mac = self.address(
+            index,
+            &format!("private={name}"),
+            Where { key, subnet: Some(subnet), host: None, place: &place },
+        )?;
+        Ok((format!("socket,mcast=239.255.{c}.{d}:{port},localaddr=127.0.0.1"), Some(mac)))
+    }
+
+    fn tap(&mut self, index: usize, name: Option<&str>) -> Result<(String, Option<Mac>)> {
+        let here = Ip::here();
+        let links = here.links()?;
+        let (tap, subnet) = match name.and_then(|name| find(&links, name)).or_else(|| self.kept_tap(&links, name, None))
+        {
+            Some(link) => self.open_tap(&links, link)?,
+            None => {
+                let tap = name.map_or_else(|| self.free_tap(&links), str::to_owned);
+                self.needs_rights(&format!("tap={tap}"))?;
+                let subnet = subnet::free(&here.subnets(&links)?).context(NO_SUBNET)?;
+                self.before(&here, &format!("tuntap add dev {tap} mode tap"));
+                self.before(&here, &format!("link set dev {tap} alias '{}'", Mark::own().alias()));
+                self.before(&here, &format!("addr add {subnet} dev {tap}"));
+                self.before(&here, &format!("link set dev {tap} up"));
+                self.after(&here, &format!("link del dev {tap}"));
+                (tap, Some(subnet))
+            }
+        };
+        let place = format!("on the tap {tap}");
+        let at = Where { key: format!("link-{tap}"), subnet, host: subnet, place: &place };
+        let mac = self.address(index, &format!("tap={tap}"), at)?;
+        self.taken.push(tap.clone());
+        Ok((tap_netdev(&tap), Some(mac)))
+    }
+
+    /// One that is there, and this computer's address behind it.
+    fn open_tap(&mut self, links: &[Link], link: &Link) -> Result<(String, Option<Subnet>)> {
+        let tap = &link.ifname;
+        ensure!(link.is_tap(), "there is an interface `{tap}` already, which is no tap; take another name");
+        ensure!(
+            !link.is_in_use() && !self.taken.contains(tap),
+            "another machine uses the tap `{tap}`; take another one"
+        );
+        if !link.is_up() {
+            let up = format!("link set dev {tap} up");
+            ensure!(ip::may_change() || self.wish.is_dry, "the tap `{tap}` is down; `sudo ip {up}`");
+            self.before(&Ip::here(), &up);
+        }
+        let master = link.master.as_ref().and_then(|master| find(links, master));
+        Ok((tap.clone(), link.address().or_else(|| master.and_then(our_address))))
+    }
+
+    fn bridge(&mut self, index: usize, ip: &Ip, name: Option<&str>, is_new: bool) -> Result<(String, Option<Mac>)> {
+        let links = if is_new { Vec::new() } else { ip.links()? };
+        let bridge = name.unwrap_or(BRIDGE);
+        let (subnet, host) = match find(&links, bridge) {
+            Some(link) if !link.is_bridge() => {
+                bail!("there is an interface `{bridge}` already, which is no bridge; take another name")
+            }
+            Some(link) => (our_address(link), link.address()),
+            None if name.is_some() => bail!(
+                "there is no bridge `{bridge}`; make it with `{}`, or leave its name away",
+                super::root_command(&format!("net up bridge={bridge}"))
+            ),
+            None => {
+                self.needs_rights(&format!("bridge={bridge}"))?;
+                let taken = if is_new { Vec::new() } else { ip.subnets(&links)? };
+                let subnet = subnet::free(&taken).context(NO_SUBNET)?;
+                self.before(ip, &format!("link add dev {bridge} type bridge"));
+                self.before(ip, &format!("link set dev {bridge} alias '{}'", Mark::Shared.alias()));
+                self.before(ip, &format!("addr add {subnet} dev {bridge}"));
+                self.before(ip, &format!("link set dev {bridge} up"));
+                self.plan.last.insert(0, ip.words(&format!("link del dev {bridge}")));
+                (Some(subnet), Some(subnet))
+            }
+        };
+        let tap = match self.kept_tap(&links, None, Some(bridge)) {
+            Some(link) => link.ifname.clone(),
+            None => {
+                self.needs_rights(&format!("bridge={bridge}"))?;
+                let tap = self.free_tap(&links);
+                self.before(ip, &format!("tuntap add dev {tap} mode tap"));
+                self.before(ip, &format!("link set dev {tap} master {bridge} alias '{}'", Mark::own().alias()));
+                self.before(ip, &format!("link set dev {tap} up"));
+                self.after(ip, &format!("link del dev {tap}"));
+                tap
+            }
+        };
+        let netns = ip.netns.as_ref();
+        let place = match netns {
+            Some(netns) => format!("in the network namespace `{netns}`, which `ip netns exec {netns} COMMAND` enters"),
+            None if own::is_inside() => format!(
+                "in a network namespace of its own, which `nsenter --target {} --user --net --preserve-credentials COMMAND` enters",
+                process::id()
+            ),
+            None => format!("on the bridge {bridge}"),
+        };
+        let key = netns.map_or_else(|| format!("link-{bridge}"), |netns| format!("netns-{netns}"));
+        let shown = netns.map_or_else(|| format!("bridge={bridge}"), |netns| format!("netns={netns}"));
+        let mac = self.address(index, &shown, Where { key, subnet, host, place: &place })?;
+        self.taken.push(tap.clone());
+        Ok((tap_netdev(&tap), Some(mac)))
+    }
+
+    fn netns(&mut self, index: usize, name: Option<&str>) -> Result<(String, Option<Mac>)> {
+        if name.is_none() && own::is_inside() {
+            self.before(&Ip::here(), "link set dev lo up");
+            return self.bridge(index, &Ip::here(), None, false);
+        }
+        let name = name.unwrap_or(NETNS);
+        let ip = Ip::of(name);
+        let is_there = ip::namespaces().iter().any(|other| other == name);
+        ensure!(
+            ip::may_enter() || self.wish.is_dry,
+            "a namespace with a name needs root; leave the name away for one of your own, or start the machine with `sudo`"
+        );
+        if !is_there {
+            self.before(&Ip::here(), &format!("netns add {name}"));
+            self.before(&ip, &format!("link set dev lo alias '{}' up", Mark::Shared.alias()));
+            self.plan.last.push(Ip::here().words(&format!("netns del {name}")));
+        }
+        self.plan.netns = Some(name.to_owned());
+        self.bridge(index, &ip, None, !is_there)
+    }
+
+    /// A tap that was made for this user, on this bridge or on none, that nobody uses. Who may make interfaces gets a new one.
+    fn kept_tap<'l>(&self, links: &'l [Link], name: Option<&str>, master: Option<&str>) -> Option<&'l Link> {
+        if name.is_some() || ip::may_change() {
+            return None;
+        }
+        let user = super::user_name();
+        let number = rustix::process::geteuid().as_raw().to_string();
+        let is_mine = |link: &Link| link.owner().is_some_and(|owner| owner == number || Some(&owner) == user.as_ref());
+        let fits = |link: &&Link| {
+            link.is_tap() && link.is_up() && link.master.as_deref() == master && Mark::of(&link.alias) == Mark::Kept
+        };
+        links.iter().filter(fits).find(|link| is_mine(link) && !link.is_in_use() && !self.taken.contains(&link.ifname))
+    }
+
+    fn free_tap(&self, links: &[Link]) -> String {
+        let is_free = |name: &String| find(links, name).is_none() && !self.taken.contains(name);
+        (0_u32..).map(|number| format!("{TAP}{number}")).find(is_free).unwrap_or_default()
+    }
+
+    fn needs_rights(&self, what: &str) -> Result<()> {
+        ensure!(
+            ip::may_change() || self.wish.is_dry,
+            "making interfaces needs root; make what is needed once with `{}`, after which this needs none",
+            super::root_command(&format!("net up {what}"))
+        );
+        Ok(())
+    }
+
+    /// Takes an address, tells the machine and whoever starts it, and makes an Ethernet address of it.
+    fn address(&mut self, index: usize, net: &str, at: Where<'_>) -> Result<Mac> {
+        let key = if index == 0 { "ip=".to_owned() } else { format!("net{index}.ip=") };
+        let long = format!("net{index}.ip=");
+        let words = self.plan.boot_arguments.iter().rev();
+        let wanted = words
+            .filter_map(|word| word.strip_prefix(&key).or_else(|| word.strip_prefix(&long)))
+            .next()
+            .map(str::to_owned);
+        let own = wanted.as_ref().and_then(|value| value.split(',').next()?.parse::<Subnet>().ok());
+        let candidates: Vec<Subnet> = match (&wanted, own, at.subnet) {
+            (Some(_), own, _) => own.into_iter().collect(),
+            (None, _, Some(subnet)) if self.wish.has_command_line => subnet.for_machines().collect(),
+            (None, ..) => Vec::new(),
+        };
+        let table = self.plan.table.as_ref().context("the networks are not locked")?;
+        let note = |address: Option<Subnet>| Note {
+            pid: process::id(),
+            machine: self.wish.machine.to_owned(),
+            address: address.map(|address| address.to_string()),
+        };
+        for candidate in &candidates {
+            let Some(lease) = table.claim(&at.key, &candidate.host.to_string(), &note(Some(*candidate)))? else {
+                continue;
+            };
+            self.plan.leases.push(lease);
+            if wanted.is_none() {
+                self.plan.boot_arguments.insert(0, format!("{key}{candidate}"));
+                // With a user network, that is the way to elsewhere.
+                let is_alone = !self.settings.nets.iter().any(|net| net.kind == Kind::User);
+                if let Some(host) = at.host.filter(|_| is_alone && index == 0) {
+                    self.plan.boot_arguments.insert(1, format!("gw={}", host.host));
+                }
+            }
+            let there = at.host.map(|host| format!("; this computer is {} there", host.host)).unwrap_or_default();
+            self.plan.says.push(format!("network: {} {}{there}", candidate.host, at.place));
+            self.shared.push((net.to_owned(), Some(candidate.host.to_string())));
+            let [a, b, c, d] = candidate.host.octets();
+            return Ok(Mac([0x02, 0x75, a, b, c, d]));
+        }
+        if let Some(taken) = candidates.first() {
+            match wanted {
+                Some(_) => bail!(
+                    "another machine has the address {} there; take another one, or leave `{key}` away for a free one",
+                    taken.host
+                ),
+                None => bail!(
+                    "all addresses of {taken} are taken; stop a machine, or give this one an address with `{key}`"
+                ),
+            }
+        }
+        // It has its address from elsewhere; its Ethernet address is the same each time, as far as nobody else has it.
+        for number in 0..=u16::MAX {
+            let Some(lease) = table.claim(&at.key, &format!("port-{number}"), &note(None))? else { continue };
+            self.plan.leases.push(lease);
+            self.plan.says.push(format!(
+                "network: {}, with no address from here{}",
+                at.place,
+                if wanted.is_some() { "" } else { ": it asks by DHCP" }
+            ));
+            self.shared.push((net.to_owned(), None));
+            let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+            let [a, b, c, d, ..] = hash(&(machine_id, &at.key, self.wish.machine, number)).to_le_bytes();
+            return Ok(Mac([0x06, 0x75, a, b, c, d]));
+        }
+        bail!("there are too many machines on this network")
+    }
+
+    fn before(&mut self, ip: &Ip, words: &str) {
+        self.plan.before.push(ip.words(words));
+    }
+
+    fn after(&mut self, ip: &Ip, words: &str) {
+        self.plan.after.push(ip.words(words));
+    }
+}
+
+const NO_SUBNET: &str = "this computer's routes cover all networks that we take from; make the interface with an address of your own, \
+                         `cargo unikernel net up --address 10.1.2.1/24`";
+
+fn tap_netdev(tap: &str) -> String {
+    format!("tap,ifname={tap},script=no,downscript=no")
+}
+
+pub(super) fn find<'l>(links: &'l [Link], name: &str) -> Option<&'l Link> {
+    links.iter().find(|link| link.ifname == name)
+}
+
+/// The address of a bridge of ours. On others, somebody else gives addresses.
+fn our_address(bridge: &Link) -> Option<Subnet> {
+    let is_ours = matches!(Mark::of(&bridge.alias), Mark::Kept | Mark::Shared);
+    bridge.address().filter(|_| is_ours)
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
