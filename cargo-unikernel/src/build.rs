@@ -43,6 +43,9 @@ pub struct Run {
     selection: Selection,
     #[command(flatten)]
     options: Options,
+    /// Builds it, and prints the commands that would run it.
+    #[arg(long)]
+    dry_run: bool,
     /// Boot arguments (`key=value`), and other options of `cargo unikernel runner`.
     #[arg(last = true)]
     arguments: Vec<OsString>,
@@ -70,7 +73,9 @@ pub struct Test {
 impl Run {
     /// Becomes `cargo run`; returns only if that fails.
     pub fn exec(self) -> Result<u8> {
-        become_cargo(cargo("run", &self.selection)?.arg("--").args(self.options.words()).args(self.arguments))
+        let dry_run = self.dry_run.then_some("--dry-run");
+        let mut cargo = cargo("run", &self.selection)?;
+        become_cargo(cargo.arg("--").args(self.options.words()).args(dry_run).args(self.arguments))
     }
 }
 

@@ -124,6 +124,8 @@ pub struct Summary {
     pub image: PathBuf,
     /// Ports of this machine that lead to it.
     pub ports: Vec<Port>,
+    /// Its addresses on networks that it shares, as far as they were known when it started.
+    pub addresses: Vec<String>,
     /// How often it was started again by itself, since it was last started.
     pub restarts: u32,
     /// How it last ended.

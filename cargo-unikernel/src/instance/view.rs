@@ -15,7 +15,8 @@ pub fn table(summaries: &[Summary]) -> String {
     let mut table = Table::new(&[&titles[..], &[("RESTARTS", Align::Right), left("ENDED")]].concat());
     let now = now_ms();
     for summary in summaries {
-        let ports: Vec<String> = summary.ports.iter().map(ToString::to_string).collect();
+        let ports: Vec<String> =
+            summary.ports.iter().map(ToString::to_string).chain(summary.addresses.clone()).collect();
         table.push([
             summary.name.to_string(),
             summary.state.word().into(),
@@ -40,10 +41,11 @@ fn ended(summary: &Summary, now_ms: u64) -> String {
 /// What a command says about the one instance it was about.
 pub fn sentence(summary: &Summary) -> String {
     let Summary { name, state, ports, .. } = summary;
+    let forwarded = ports.iter().map(|port| format!("localhost:{} leads to its port {}", port.host, port.guest));
     let addresses: Vec<String> =
-        ports.iter().map(|port| format!("localhost:{} leads to its port {}", port.host, port.guest)).collect();
+        forwarded.chain(summary.addresses.iter().map(|address| format!("its address is {address}"))).collect();
     match (state, &summary.ended) {
-        (State::Running, _) if !ports.is_empty() => format!("{name}: running; {}", addresses.join(", ")),
+        (State::Running, _) if !addresses.is_empty() => format!("{name}: running; {}", addresses.join(", ")),
         (State::Stopped | State::Ended | State::Restarting, Some(ended)) => {
             format!("{name}: {}; {}", state.word(), ended.words)
         }
@@ -108,6 +110,7 @@ mod tests {
             up_seconds: None,
             image: "/a/hello.elf".into(),
             ports: Vec::new(),
+            addresses: Vec::new(),
             restarts: 0,
             ended: None,
             restart: Restart::Never,

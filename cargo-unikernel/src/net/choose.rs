@@ -1,16 +1,13 @@
 //! Chooses interfaces and addresses for the ports of a machine.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    process,
-};
+use std::process;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{
+    address::{Where, hash},
     ip::{self, Ip, Link},
     kind::{Kind, Mac, Net},
-    lease::Note,
     mark::Mark,
     own,
     plan::{Attachment, Plan, Wish, check_ports},
@@ -27,40 +24,26 @@ const NETNS: &str = "unikernel";
 const TAP: &str = "uktap";
 
 pub(super) struct Chooser<'a> {
-    plan: Plan,
-    settings: &'a Settings,
-    wish: &'a Wish<'a>,
+    pub(super) plan: Plan,
+    pub(super) settings: &'a Settings,
+    pub(super) wish: &'a Wish<'a>,
     /// Those of shared networks, with the address that the machine has there.
-    shared: Vec<(String, Option<String>)>,
-    /// Names that are taken by this plan.
+    pub(super) shared: Vec<(String, Option<String>)>,
+    /// Taps and networks that this plan takes.
     taken: Vec<String>,
-}
-
-/// Where a machine's address comes from.
-struct Where<'a> {
-    /// The network's name among the leases.
-    key: String,
-    subnet: Option<Subnet>,
-    /// This computer's address there.
-    host: Option<Subnet>,
-    /// In words.
-    place: &'a str,
+    subnets: Vec<Subnet>,
 }
 
 impl<'a> Chooser<'a> {
     pub(super) fn new(plan: Plan, settings: &'a Settings, wish: &'a Wish<'a>) -> Chooser<'a> {
-        Chooser { plan, settings, wish, shared: Vec::new(), taken: Vec::new() }
+        Chooser { plan, settings, wish, shared: Vec::new(), taken: Vec::new(), subnets: Vec::new() }
     }
 
     pub(super) fn choose(mut self) -> Result<Plan> {
         let nets = &self.settings.nets;
-        if nets.iter().any(|net| matches!(net.kind, Kind::Tap(_) | Kind::Bridge(_) | Kind::Netns(_)))
-            && !self.wish.is_dry
-        {
-            ip::check_tun()?;
-            if ip::may_change() {
-                sweep::sweep()?;
-            }
+        let needs_taps = nets.iter().any(|net| matches!(net.kind, Kind::Tap(_) | Kind::Bridge(_) | Kind::Netns(_)));
+        if needs_taps && !self.wish.is_dry && ip::may_change() {
+            sweep::sweep()?;
         }
         let in_netns = nets.iter().any(|net| matches!(net.kind, Kind::Netns(_)));
         ensure!(
@@ -69,6 +52,9 @@ impl<'a> Chooser<'a> {
         );
         for (index, net) in nets.iter().enumerate() {
             self.add(index, net).with_context(|| format!("`--net {net}`"))?;
+        }
+        if needs_taps && !self.wish.is_dry {
+            ip::check_tun()?;
         }
         if !nets.iter().any(|net| net.kind == Kind::User) {
             check_ports(&self.settings.ports, &self.shared)?;
@@ -126,8 +112,8 @@ impl<'a> Chooser<'a> {
             Some(link) => self.open_tap(&links, link)?,
             None => {
                 let tap = name.map_or_else(|| self.free_tap(&links), str::to_owned);
-                self.needs_rights(&format!("tap={tap}"))?;
-                let subnet = subnet::free(&here.subnets(&links)?).context(NO_SUBNET)?;
+                self.needs_rights("making a tap", &format!("tap={tap}"))?;
+                let subnet = self.free_subnet(here.subnets(&links)?)?;
                 self.before(&here, &format!("tuntap add dev {tap} mode tap"));
                 self.before(&here, &format!("link set dev {tap} alias '{}'", Mark::own().alias()));
                 self.before(&here, &format!("addr add {subnet} dev {tap}"));
@@ -173,43 +159,53 @@ impl<'a> Chooser<'a> {
                 super::root_command(&format!("net up bridge={bridge}"))
             ),
             None => {
-                self.needs_rights(&format!("bridge={bridge}"))?;
                 let taken = if is_new { Vec::new() } else { ip.subnets(&links)? };
-                let subnet = subnet::free(&taken).context(NO_SUBNET)?;
-                self.before(ip, &format!("link add dev {bridge} type bridge"));
-                self.before(ip, &format!("link set dev {bridge} alias '{}'", Mark::Shared.alias()));
-                self.before(ip, &format!("addr add {subnet} dev {bridge}"));
-                self.before(ip, &format!("link set dev {bridge} up"));
-                self.plan.last.insert(0, ip.words(&format!("link del dev {bridge}")));
+                let subnet = self.new_bridge(ip, bridge, taken)?;
                 (Some(subnet), Some(subnet))
             }
         };
         let tap = match self.kept_tap(&links, None, Some(bridge)) {
             Some(link) => link.ifname.clone(),
-            None => {
-                self.needs_rights(&format!("bridge={bridge}"))?;
-                let tap = self.free_tap(&links);
-                self.before(ip, &format!("tuntap add dev {tap} mode tap"));
-                self.before(ip, &format!("link set dev {tap} master {bridge} alias '{}'", Mark::own().alias()));
-                self.before(ip, &format!("link set dev {tap} up"));
-                self.after(ip, &format!("link del dev {tap}"));
-                tap
-            }
+            None => self.new_port(ip, bridge, &links)?,
         };
         let netns = ip.netns.as_ref();
-        let place = match netns {
-            Some(netns) => format!("in the network namespace `{netns}`, which `ip netns exec {netns} COMMAND` enters"),
-            None if own::is_inside() => format!(
-                "in a network namespace of its own, which `nsenter --target {} --user --net --preserve-credentials COMMAND` enters",
-                process::id()
-            ),
-            None => format!("on the bridge {bridge}"),
+        let (key, net, place) = match netns {
+            Some(netns) => {
+                let place = format!("in the network namespace `{netns}`, which `ip netns exec {netns} COMMAND` enters");
+                (format!("netns-{netns}"), format!("netns={netns}"), place)
+            }
+            None if own::is_inside() => {
+                let pid = process::id();
+                let enter = format!("nsenter --target {pid} --user --net --preserve-credentials COMMAND");
+                let place = format!("in a network namespace of its own, which `{enter}` enters");
+                (format!("netns-{pid}"), "netns".into(), place)
+            }
+            None => (format!("link-{bridge}"), format!("bridge={bridge}"), format!("on the bridge {bridge}")),
         };
-        let key = netns.map_or_else(|| format!("link-{bridge}"), |netns| format!("netns-{netns}"));
-        let shown = netns.map_or_else(|| format!("bridge={bridge}"), |netns| format!("netns={netns}"));
-        let mac = self.address(index, &shown, Where { key, subnet, host, place: &place })?;
+        let mac = self.address(index, &net, Where { key, subnet, host, place: &place })?;
         self.taken.push(tap.clone());
         Ok((tap_netdev(&tap), Some(mac)))
+    }
+
+    fn new_bridge(&mut self, ip: &Ip, bridge: &str, taken: Vec<Subnet>) -> Result<Subnet> {
+        self.needs_rights("making a bridge", &format!("bridge={bridge}"))?;
+        let subnet = self.free_subnet(taken)?;
+        self.before(ip, &format!("link add dev {bridge} type bridge"));
+        self.before(ip, &format!("link set dev {bridge} alias '{}'", Mark::Shared.alias()));
+        self.before(ip, &format!("addr add {subnet} dev {bridge}"));
+        self.before(ip, &format!("link set dev {bridge} up"));
+        self.plan.last.insert(0, ip.words(&format!("link del dev {bridge}")));
+        Ok(subnet)
+    }
+
+    fn new_port(&mut self, ip: &Ip, bridge: &str, links: &[Link]) -> Result<String> {
+        self.needs_rights("another tap on the bridge", &format!("bridge={bridge}"))?;
+        let tap = self.free_tap(links);
+        self.before(ip, &format!("tuntap add dev {tap} mode tap"));
+        self.before(ip, &format!("link set dev {tap} master {bridge} alias '{}'", Mark::own().alias()));
+        self.before(ip, &format!("link set dev {tap} up"));
+        self.after(ip, &format!("link del dev {tap}"));
+        Ok(tap)
     }
 
     fn netns(&mut self, index: usize, name: Option<&str>) -> Result<(String, Option<Mac>)> {
@@ -252,81 +248,21 @@ impl<'a> Chooser<'a> {
         (0_u32..).map(|number| format!("{TAP}{number}")).find(is_free).unwrap_or_default()
     }
 
-    fn needs_rights(&self, what: &str) -> Result<()> {
+    fn free_subnet(&mut self, taken: Vec<Subnet>) -> Result<Subnet> {
+        let taken: Vec<Subnet> = taken.into_iter().chain(self.subnets.iter().copied()).collect();
+        let subnet = subnet::free(subnet::WITH_US, &taken).context(NO_SUBNET)?;
+        self.subnets.push(subnet);
+        Ok(subnet)
+    }
+
+    /// `what` is what `net up` makes.
+    fn needs_rights(&self, why: &str, what: &str) -> Result<()> {
         ensure!(
             ip::may_change() || self.wish.is_dry,
-            "making interfaces needs root; make what is needed once with `{}`, after which this needs none",
+            "{why} needs root; make what is needed once with `{}`, after which this needs none",
             super::root_command(&format!("net up {what}"))
         );
         Ok(())
-    }
-
-    /// Takes an address, tells the machine and whoever starts it, and makes an Ethernet address of it.
-    fn address(&mut self, index: usize, net: &str, at: Where<'_>) -> Result<Mac> {
-        let key = if index == 0 { "ip=".to_owned() } else { format!("net{index}.ip=") };
-        let long = format!("net{index}.ip=");
-        let words = self.plan.boot_arguments.iter().rev();
-        let wanted = words
-            .filter_map(|word| word.strip_prefix(&key).or_else(|| word.strip_prefix(&long)))
-            .next()
-            .map(str::to_owned);
-        let own = wanted.as_ref().and_then(|value| value.split(',').next()?.parse::<Subnet>().ok());
-        let candidates: Vec<Subnet> = match (&wanted, own, at.subnet) {
-            (Some(_), own, _) => own.into_iter().collect(),
-            (None, _, Some(subnet)) if self.wish.has_command_line => subnet.for_machines().collect(),
-            (None, ..) => Vec::new(),
-        };
-        let table = self.plan.table.as_ref().context("the networks are not locked")?;
-        let note = |address: Option<Subnet>| Note {
-            pid: process::id(),
-            machine: self.wish.machine.to_owned(),
-            address: address.map(|address| address.to_string()),
-        };
-        for candidate in &candidates {
-            let Some(lease) = table.claim(&at.key, &candidate.host.to_string(), &note(Some(*candidate)))? else {
-                continue;
-            };
-            self.plan.leases.push(lease);
-            if wanted.is_none() {
-                self.plan.boot_arguments.insert(0, format!("{key}{candidate}"));
-                // With a user network, that is the way to elsewhere.
-                let is_alone = !self.settings.nets.iter().any(|net| net.kind == Kind::User);
-                if let Some(host) = at.host.filter(|_| is_alone && index == 0) {
-                    self.plan.boot_arguments.insert(1, format!("gw={}", host.host));
-                }
-            }
-            let there = at.host.map(|host| format!("; this computer is {} there", host.host)).unwrap_or_default();
-            self.plan.says.push(format!("network: {} {}{there}", candidate.host, at.place));
-            self.shared.push((net.to_owned(), Some(candidate.host.to_string())));
-            let [a, b, c, d] = candidate.host.octets();
-            return Ok(Mac([0x02, 0x75, a, b, c, d]));
-        }
-        if let Some(taken) = candidates.first() {
-            match wanted {
-                Some(_) => bail!(
-                    "another machine has the address {} there; take another one, or leave `{key}` away for a free one",
-                    taken.host
-                ),
-                None => bail!(
-                    "all addresses of {taken} are taken; stop a machine, or give this one an address with `{key}`"
-                ),
-            }
-        }
-        // It has its address from elsewhere; its Ethernet address is the same each time, as far as nobody else has it.
-        for number in 0..=u16::MAX {
-            let Some(lease) = table.claim(&at.key, &format!("port-{number}"), &note(None))? else { continue };
-            self.plan.leases.push(lease);
-            self.plan.says.push(format!(
-                "network: {}, with no address from here{}",
-                at.place,
-                if wanted.is_some() { "" } else { ": it asks by DHCP" }
-            ));
-            self.shared.push((net.to_owned(), None));
-            let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-            let [a, b, c, d, ..] = hash(&(machine_id, &at.key, self.wish.machine, number)).to_le_bytes();
-            return Ok(Mac([0x06, 0x75, a, b, c, d]));
-        }
-        bail!("there are too many machines on this network")
     }
 
     fn before(&mut self, ip: &Ip, words: &str) {
@@ -353,10 +289,4 @@ pub(super) fn find<'l>(links: &'l [Link], name: &str) -> Option<&'l Link> {
 fn our_address(bridge: &Link) -> Option<Subnet> {
     let is_ours = matches!(Mark::of(&bridge.alias), Mark::Kept | Mark::Shared);
     bridge.address().filter(|_| is_ours)
-}
-
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

@@ -99,7 +99,7 @@ impl Up {
             _ if self.net.mac.is_some() => bail!("the address belongs to a machine; leave `mac=` away here"),
             Kind::Tap(Some(name)) => self.tap(&ip, &links, name, &user)?,
             Kind::Bridge(Some(name)) => self.bridge(&ip, &links, name, &user)?,
-            _ => bail!("`{}` is nothing that stays; write `tap=NAME` or `bridge=NAME`", self.net),
+            _ => bail!("`{}` is nothing to make once; write `tap=NAME` or `bridge=NAME`", self.net),
         };
         if self.dry_run {
             return unless_unheard(
@@ -162,7 +162,8 @@ impl Up {
     fn subnet(&self, ip: &Ip, links: &[Link]) -> Result<Subnet> {
         let taken = ip.subnets(links)?;
         let Some(wanted) = self.address else {
-            return subnet::free(&taken).context("no network is free; choose one with `--address 10.1.2.1/24`");
+            return subnet::free(subnet::WITH_US, &taken)
+                .context("no network is free; choose one with `--address 10.1.2.1/24`");
         };
         let other = taken.iter().find(|taken| taken.prefix_len > 0 && taken.overlaps(wanted));
         match other {
@@ -345,7 +346,10 @@ mod tests {
 
     #[test]
     fn networks_are_listed_with_their_machines() {
-        let link = |name: &str, mark: Mark| Link { ifname: name.into(), alias: mark.alias(), ..Link::default() };
+        let link = |name: &str, mark: Mark| -> Link {
+            let told = serde_json::json!({"ifname": name, "ifalias": mark.alias()});
+            serde_json::from_value(told).unwrap()
+        };
         let links = [link("eth0", Mark::Foreign), link("uktap0", Mark::Kept)];
         let note = Note { pid: 7, machine: "web".into(), address: Some("10.213.0.2/24".into()) };
         let leases = vec![("link-uktap0".into(), vec![note.clone()]), ("private-lan".into(), vec![note])];

@@ -88,7 +88,7 @@ impl Table {
         };
         let taken: Vec<Subnet> = networks.iter().filter_map(|(name, _)| of(name)).collect();
         of(network)
-            .or_else(|| subnet::free(&taken))
+            .or_else(|| subnet::free(subnet::PRIVATE, &taken))
             .context("no network is free; name an address for each machine, `ip=10.0.0.2/24`")
     }
 
@@ -152,9 +152,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let table = table(&folder);
         let subnet = |network: &str| table.private(network).unwrap().to_string();
-        assert_eq!(subnet("private-a"), "10.213.0.1/24");
-        let _machine = table.claim("private-a", "10.213.0.2", &note("10.213.0.2/24")).unwrap().unwrap();
-        assert_eq!((subnet("private-a"), subnet("private-b")), ("10.213.0.2/24".into(), "10.213.1.1/24".into()));
+        assert_eq!(subnet("private-a"), "10.214.0.1/24");
+        let _machine = table.claim("private-a", "10.214.0.2", &note("10.214.0.2/24")).unwrap().unwrap();
+        assert_eq!((subnet("private-a"), subnet("private-b")), ("10.214.0.2/24".into(), "10.214.1.1/24".into()));
     }
 
     #[test]

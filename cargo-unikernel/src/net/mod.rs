@@ -3,13 +3,14 @@
 //! | question | module |
 //! |---|---|
 //! | what can `--net` say? | [`kind`] |
-//! | what does that need? | [`plan`], chosen by [`choose`] |
+//! | what does that need? | [`plan`], chosen by [`choose`] and [`address`] |
 //! | which interfaces are there, and how are they changed? | [`ip`]; [`mark`]: whose they are |
 //! | which addresses are free? | [`subnet`], [`lease`] |
 //! | how without root? | [`own`] |
 //! | who removes what? | [`plan::Up`] at the end; [`sweep`] what was killed |
 //! | which networks stay? | [`command`]: `cargo unikernel net` |
 
+pub mod address;
 pub mod choose;
 pub mod command;
 pub mod ip;

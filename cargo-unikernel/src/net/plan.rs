@@ -38,6 +38,8 @@ pub struct Plan {
     pub(super) after: Vec<Words>,
     /// Done by whoever is the last to use them.
     pub(super) last: Vec<Words>,
+    /// The machine's addresses that are known before it starts.
+    pub addresses: Vec<String>,
     pub(super) says: Vec<String>,
     pub(super) leases: Vec<Lease>,
     pub(super) table: Option<Table>,
@@ -67,6 +69,7 @@ impl Plan {
             before: Vec::new(),
             after: Vec::new(),
             last: Vec::new(),
+            addresses: Vec::new(),
             says: Vec::new(),
             leases: Vec::new(),
             table,

@@ -57,12 +57,16 @@ impl fmt::Display for Subnet {
     }
 }
 
-/// The networks that we take from, none of which is a common default of a home router, a VPN or Docker: their first two bytes.
-const POOLS: [[u8; 2]; 3] = [[10, 213], [172, 29], [192, 168]];
+/// Networks to take from, none of which is a common default of a home router, a VPN or Docker: their first two bytes.
+pub type Pools = [[u8; 2]];
+/// For networks with this computer on them.
+pub const WITH_US: &Pools = &[[10, 213], [172, 29], [192, 168]];
+/// For those without, which a machine may be on besides.
+pub const PRIVATE: &Pools = &[[10, 214]];
 
-/// The first network of a pool that overlaps with none of these, as the address of its first host.
-pub fn free(taken: &[Subnet]) -> Option<Subnet> {
-    let all = POOLS.iter().flat_map(|[a, b]| (0..=255).map(|c| Subnet { host: [*a, *b, c, 1].into(), prefix_len: 24 }));
+/// The first network that overlaps with none of these, as the address of its first host.
+pub fn free(pools: &Pools, taken: &[Subnet]) -> Option<Subnet> {
+    let all = pools.iter().flat_map(|[a, b]| (0..=255).map(|c| Subnet { host: [*a, *b, c, 1].into(), prefix_len: 24 }));
     all.into_iter().find(|candidate| taken.iter().all(|taken| taken.prefix_len == 0 || !taken.overlaps(*candidate)))
 }
 
@@ -74,7 +78,7 @@ mod tests {
     fn a_free_network_is_found() {
         let check = |taken: &str, expected: Option<&str>| {
             let taken: Vec<Subnet> = taken.split_whitespace().map(|text| text.parse().unwrap()).collect();
-            assert_eq!(free(&taken).map(|subnet| subnet.to_string()).as_deref(), expected, "{taken:?}");
+            assert_eq!(free(WITH_US, &taken).map(|subnet| subnet.to_string()).as_deref(), expected, "{taken:?}");
         };
         check("", Some("10.213.0.1/24"));
         check("0.0.0.0/0 192.168.1.7/24", Some("10.213.0.1/24"));

@@ -74,7 +74,7 @@ fn options_are_wrong() {
         ("--disk ,ro", "`,ro` names no file; write FILE[,serial=NAME][,ro]"),
         ("--volume state", "`state` is no volume; write NAME=FILE[,size=SIZE], such as `state=state.img,size=64M`"),
         ("--volume a=b,size=big", "`big` is no size of a disk; write a number with K, M, G or T"),
-        ("--net tap", "[possible values: user, none]"),
+        ("--net lan", "`lan` is no network; choose `user`, `none`, `private[=NAME]`, `tap[=NAME]`"),
     ] {
         let shown = Stage::new().run(&format!("runner app {option}"));
         assert!(shown.code == 2 && shown.stderr.contains(part), "{option}: {shown:?}");

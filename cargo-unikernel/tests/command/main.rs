@@ -10,6 +10,7 @@ mod images;
 mod instances;
 mod keys;
 mod life;
+mod networks;
 mod new;
 mod qemu_line;
 mod saved_log;

@@ -22,6 +22,7 @@ mod lossy;
 mod machines;
 mod many;
 mod metrics;
+mod networks;
 mod new;
 mod peers;
 mod proxy;

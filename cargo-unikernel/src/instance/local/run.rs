@@ -35,6 +35,9 @@ pub struct Outcome {
     pub restart: Restart,
 }
 
+/// The addresses that the machine has on networks that it shares, a line each.
+pub const ADDRESSES: &str = "addresses";
+
 /// What is told of a machine that runs: its process, and how its instructions are run.
 pub type Running<'a> = dyn FnMut(u32, &str) -> Result<()> + 'a;
 
@@ -111,6 +114,7 @@ fn boot(
     }
     let (program, arguments) = network.command(&program, arguments)?;
     let _network = network.set_up()?;
+    folder.write(ADDRESSES, network.addresses.join("\n").as_bytes())?;
     let hurry = "`cargo unikernel instance stop --now`";
     let bounds = vm::Bounds { timeout: machine.settings.timeout, stop: limit(machine), hurry, has_keyboard: true };
     let cores = machine.description.options()?.dump_on_crash;

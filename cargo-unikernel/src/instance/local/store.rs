@@ -6,6 +6,7 @@
 //! | `state.json` | what it does; written by its supervisor alone |
 //! | `image`, `image.*` | what it boots, its boot modules, images of its folders |
 //! | `disks/` | disks of a copy |
+//! | `addresses` | those on networks that it shares |
 //! | `console.log`, `console.log.1` | what it said |
 //! | `supervisor` | locked while its supervisor lives |
 //! | `control` | the supervisor's socket |

@@ -1,11 +1,12 @@
 //! What a command tells of an instance.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use anyhow::Result;
 
 use super::{
     record::{Description, Status},
+    run::ADDRESSES,
     store::Folder,
 };
 use crate::instance::{
@@ -30,6 +31,7 @@ fn whole_summary(folder: &Folder) -> Result<Summary> {
         State::Dead if folder.is_supervised() || folder.is_being_changed() => State::Starting,
         state => state,
     };
+    let addresses = fs::read_to_string(folder.file(ADDRESSES)).unwrap_or_default();
     let runs = matches!(state, State::Running | State::Stopping);
     Ok(Summary {
         name: folder.name().clone(),
@@ -39,6 +41,7 @@ fn whole_summary(folder: &Folder) -> Result<Summary> {
         up_seconds: runs.then(|| status.up().as_secs()),
         image: description.source,
         ports: settings.ports,
+        addresses: addresses.lines().filter(|_| runs).map(str::to_owned).collect(),
         restarts: status.restarts,
         ended: status.ended,
         restart: description.restart,
@@ -58,6 +61,7 @@ fn damaged(name: Name, folder: &Folder, problem: &anyhow::Error) -> Summary {
         up_seconds: None,
         image: PathBuf::new(),
         ports: Vec::new(),
+        addresses: Vec::new(),
         restarts: 0,
         ended: None,
         restart: Restart::Never,
@@ -72,7 +76,7 @@ fn damaged(name: Name, folder: &Folder, problem: &anyhow::Error) -> Summary {
 mod tests {
     use super::*;
     use crate::{instance::local::record::Phase, settings::Settings};
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn what_is_damaged_is_told_and_what_is_not_is_shown() {
