@@ -61,7 +61,7 @@ impl Chooser<'_> {
     }
 
     /// Whether nobody else has that place.
-    fn claim(&mut self, at: &Where<'_>, address: Option<Subnet>, place: &str) -> Result<bool> {
+    pub(super) fn claim(&mut self, at: &Where<'_>, address: Option<Subnet>, place: &str) -> Result<bool> {
         let table = self.plan.table.as_ref().context("the networks are not locked")?;
         let address = address.map(|address| address.to_string());
         let note = Note { pid: process::id(), machine: self.wish.machine.to_owned(), address };

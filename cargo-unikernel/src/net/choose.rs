@@ -1,6 +1,6 @@
 //! Chooses interfaces and addresses for the ports of a machine.
 
-use std::process;
+use std::{fs, os::unix::fs::MetadataExt, process};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -107,11 +107,15 @@ impl<'a> Chooser<'a> {
     fn tap(&mut self, index: usize, name: Option<&str>) -> Result<(String, Option<Mac>)> {
         let here = Ip::here();
         let links = here.links()?;
-        let (tap, subnet) = match name.and_then(|name| find(&links, name)).or_else(|| self.kept_tap(&links, name, None))
-        {
-            Some(link) => self.open_tap(&links, link)?,
+        let there = match name {
+            Some(name) => find(&links, name),
+            None => self.kept_tap(&links, None)?,
+        };
+        let (tap, subnet) = match there {
+            Some(link) => self.open_tap(&links, link, name.is_some())?,
             None => {
                 let tap = name.map_or_else(|| self.free_tap(&links), str::to_owned);
+                ensure!(!self.taken.contains(&tap), "the machine has the tap `{tap}` already; leave one away");
                 self.needs_rights("making a tap", &format!("tap={tap}"))?;
                 let subnet = self.free_subnet(here.subnets(&links)?)?;
                 self.before(&here, &format!("tuntap add dev {tap} mode tap"));
@@ -130,13 +134,11 @@ impl<'a> Chooser<'a> {
     }
 
     /// One that is there, and this computer's address behind it.
-    fn open_tap(&mut self, links: &[Link], link: &Link) -> Result<(String, Option<Subnet>)> {
+    fn open_tap(&mut self, links: &[Link], link: &Link, is_named: bool) -> Result<(String, Option<Subnet>)> {
         let tap = &link.ifname;
         ensure!(link.is_tap(), "there is an interface `{tap}` already, which is no tap; take another name");
-        ensure!(
-            !link.is_in_use() && !self.taken.contains(tap),
-            "another machine uses the tap `{tap}`; take another one"
-        );
+        let is_free = !link.is_in_use() && (!is_named || self.claim_tap(tap)?);
+        ensure!(is_free, "another machine uses the tap `{tap}`; take another one");
         if !link.is_up() {
             let up = format!("link set dev {tap} up");
             ensure!(ip::may_change() || self.wish.is_dry, "the tap `{tap}` is down; `sudo ip {up}`");
@@ -164,7 +166,7 @@ impl<'a> Chooser<'a> {
                 (Some(subnet), Some(subnet))
             }
         };
-        let tap = match self.kept_tap(&links, None, Some(bridge)) {
+        let tap = match self.kept_tap(&links, Some(bridge))? {
             Some(link) => link.ifname.clone(),
             None => self.new_port(ip, bridge, &links)?,
         };
@@ -230,17 +232,30 @@ impl<'a> Chooser<'a> {
     }
 
     /// A tap that was made for this user, on this bridge or on none, that nobody uses. Who may make interfaces gets a new one.
-    fn kept_tap<'l>(&self, links: &'l [Link], name: Option<&str>, master: Option<&str>) -> Option<&'l Link> {
-        if name.is_some() || ip::may_change() {
-            return None;
+    fn kept_tap<'l>(&mut self, links: &'l [Link], master: Option<&str>) -> Result<Option<&'l Link>> {
+        if ip::may_change() {
+            return Ok(None);
         }
         let user = super::user_name();
         let number = rustix::process::geteuid().as_raw().to_string();
         let is_mine = |link: &Link| link.owner().is_some_and(|owner| owner == number || Some(&owner) == user.as_ref());
-        let fits = |link: &&Link| {
-            link.is_tap() && link.is_up() && link.master.as_deref() == master && Mark::of(&link.alias) == Mark::Kept
-        };
-        links.iter().filter(fits).find(|link| is_mine(link) && !link.is_in_use() && !self.taken.contains(&link.ifname))
+        let is_kept = |link: &Link| link.is_tap() && Mark::of(&link.alias) == Mark::Kept;
+        let fits =
+            |link: &&Link| is_kept(link) && link.is_up() && !link.is_in_use() && link.master.as_deref() == master;
+        for link in links.iter().filter(fits).filter(|link| is_mine(link)) {
+            if self.claim_tap(&link.ifname)? {
+                return Ok(Some(link));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Until QEMU has opened a tap, nobody sees that it will.
+    fn claim_tap(&mut self, tap: &str) -> Result<bool> {
+        // Other namespaces have taps of the same name.
+        let namespace = fs::metadata("/proc/self/ns/net").map_or(0, |facts| facts.ino());
+        let key = format!("taps.{namespace}");
+        self.claim(&Where { key, subnet: None, host: None, place: tap }, None, tap)
     }
 
     fn free_tap(&self, links: &[Link]) -> String {

@@ -298,6 +298,7 @@ fn rows(links: &[Link], leases: Vec<(String, Vec<Note>)>) -> Vec<Row> {
                 None => format!("bridge={name}"),
             },
             Some((kind, name)) => format!("{kind}={name}"),
+            // Taps that are in use.
             None => continue,
         };
         match rows.iter_mut().find(|row| row.net == net) {
