@@ -17,9 +17,10 @@ use crate::{
     catalog::Record,
     drives::{Drive, DriveOptions},
     fs::{Draft, print},
+    net::Net,
     package,
     port::Port,
-    settings::{Memory, Net, Options, PackageSettings, Settings},
+    settings::{Memory, Options, PackageSettings, Settings},
 };
 
 /// What is written, for whom.
@@ -120,7 +121,7 @@ impl Plan {
             arguments,
             memory_mib: settings.memory.bytes().div_ceil(1 << 20),
             ports: settings.ports,
-            has_network: settings.net != Net::None,
+            has_network: !settings.nets.is_empty(),
             tap: "tap0".into(),
             disks: Vec::new(),
         })
@@ -164,7 +165,7 @@ impl Export {
         let options = Options {
             ports: self.ports.clone(),
             memory: self.memory.clone(),
-            net: self.net,
+            nets: self.net.iter().cloned().collect(),
             drives: self.drives.clone(),
             ..Options::default()
         };
