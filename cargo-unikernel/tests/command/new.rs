@@ -106,7 +106,7 @@ fn bash_completes_after_cargo() {
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
-    assert_eq!(complete("cargo unikernel ne", 2), "new netstat");
+    assert_eq!(complete("cargo unikernel ne", 2), "new net netstat");
     assert_eq!(complete("cargo unikernel new --temp", 3), "--template");
     assert_eq!(complete("cargo unikernel new --template js", 4), "json-api");
     assert_eq!(complete("cargo bu", 1), "cargos-own");
