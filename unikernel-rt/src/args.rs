@@ -1,67 +1,20 @@
-//! Boot arguments: the words of the kernel command line, `key=value` or a bare `flag`.
+//! Boot arguments: the words of the kernel command line, `key=value` or a bare `flag`; [`config`](crate::config) has the
+//! other places that they may come from.
 //!
 //! Configuration comes from here and not from build options: one image, two addresses. Whoever understands
 //! an argument takes it; what nobody took when `main` has its arguments is an error that names it, so a
 //! typing error never passes as a default. Of an argument that is there twice the last counts: whoever starts the machine
 //! may append to a line that it was given.
 
+mod near;
+mod store;
+
 use crate::{Acquire, Error, Machine, Result, platform::with_core};
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+#[cfg(target_os = "none")]
+use alloc::vec::Vec;
+use alloc::{format, string::String};
 use core::{fmt::Display, str::FromStr};
-
-/// The words of the command line and which of them were understood.
-#[derive(Default)]
-pub(crate) struct BootArgs {
-    words: Vec<Word>,
-    /// Every key somebody asked for, for the error about one that nobody did.
-    known: Vec<&'static str>,
-}
-
-struct Word {
-    key: String,
-    value: Option<String>,
-    taken: bool,
-}
-
-impl BootArgs {
-    pub(crate) fn parse(line: &str) -> BootArgs {
-        let words = line.split_ascii_whitespace().map(|word| match word.split_once('=') {
-            Some((key, value)) => Word { key: key.into(), value: Some(value.into()), taken: false },
-            None => Word { key: word.into(), value: None, taken: false },
-        });
-        BootArgs { words: words.collect(), known: Vec::new() }
-    }
-
-    fn note(&mut self, key: &'static str) {
-        if !self.known.contains(&key) {
-            self.known.push(key);
-        }
-    }
-
-    /// The value of `key`; the last one counts when it is there twice.
-    fn take(&mut self, key: &'static str) -> Option<String> {
-        self.note(key);
-        let mut found = None;
-        for word in self.words.iter_mut().filter(|word| word.key == key) {
-            word.taken = true;
-            found = Some(word.value.clone().unwrap_or_default());
-        }
-        found
-    }
-
-    fn check(&self) -> Result {
-        let Some(word) = self.words.iter().find(|word| !word.taken) else { return Ok(()) };
-        Err(Error::msg(format!(
-            "unknown boot argument `{}`; this image understands: {}",
-            word.key,
-            if self.known.is_empty() { "none".to_string() } else { self.known.join(", ") }
-        )))
-    }
-}
+pub(crate) use store::{BootArgs, Kind, Word};
 
 /// Takes the boot argument `key=value`; `None` when it is absent. The last one counts when it is there twice.
 ///
@@ -72,7 +25,7 @@ pub fn take<T>(key: &'static str) -> Result<Option<T>>
 where
     T: FromStr<Err: Display>,
 {
-    let Some(value) = with_core(|core| core.args.borrow_mut().take(key)) else { return Ok(None) };
+    let Some(value) = taken(key) else { return Ok(None) };
     value.parse().map(Some).map_err(|error| Error::msg(format!("boot argument `{key}={value}`: {error}")))
 }
 
@@ -82,11 +35,16 @@ where
 ///
 /// It was given a value.
 pub fn take_flag(flag: &'static str) -> Result<bool> {
-    match with_core(|core| core.args.borrow_mut().take(flag)) {
+    match taken(flag) {
         None => Ok(false),
         Some(value) if value.is_empty() => Ok(true),
         Some(value) => Err(Error::msg(format!("boot argument `{flag}={value}`: it takes no value; write `{flag}`"))),
     }
+}
+
+fn taken(key: &'static str) -> Option<String> {
+    let found = with_core(|core| core.args.borrow_mut().take(Kind::Argument, key));
+    found.map(|(mut value, _)| core::mem::take(&mut *value))
 }
 
 /// Succeeds when `key` is absent, or has a value. It is not taken.
@@ -97,8 +55,7 @@ pub fn take_flag(flag: &'static str) -> Result<bool> {
 pub(crate) fn refuse_empty(key: &'static str) -> Result {
     with_core(|core| {
         let args = core.args.borrow();
-        let word = args.words.iter().rfind(|word| word.key == key);
-        match word.is_some_and(|word| word.value.as_ref().is_none_or(String::is_empty)) {
+        match args.argument(key).is_some_and(|word| word.value.as_ref().is_none_or(|value| value.is_empty())) {
             true => Err(Error::msg(format!("boot argument `{key}=`: it has no value; give it one, or leave it out"))),
             false => Ok(()),
         }
@@ -108,23 +65,24 @@ pub(crate) fn refuse_empty(key: &'static str) -> Result {
 /// Takes every argument `key=value` whose key begins with `prefix`, for keys that carry a number or a name.
 #[cfg(target_os = "none")]
 pub(crate) fn take_prefixed(prefix: &'static str) -> Vec<(String, String)> {
-    with_core(|core| {
-        let words = &mut core.args.borrow_mut().words;
-        let mine = words.iter_mut().filter(|word| word.key.starts_with(prefix));
-        mine.map(|word| {
-            word.taken = true;
-            (word.key.clone(), word.value.clone().unwrap_or_default())
-        })
-        .collect()
-    })
+    with_core(|core| core.args.borrow_mut().take_prefixed(prefix))
 }
 
-/// Fails when an argument is left that nobody took.
+/// Fails when an argument or a variable is left that nobody took, and forgets the environment.
 ///
 /// The entry calls this after `main`'s arguments have been acquired, and [`Args::finish`] when `main` reads
 /// its own.
 pub(crate) fn check_all_taken() -> Result {
-    with_core(|core| core.args.borrow().check())
+    with_core(|core| {
+        let mut args = core.args.borrow_mut();
+        args.check(&[Kind::Argument, Kind::Variable]).inspect(|()| args.forget_environment())
+    })
+}
+
+/// Fails when an argument is left that nobody took: tests read the environment when they run.
+#[cfg(target_os = "none")]
+pub(crate) fn check_arguments() -> Result {
+    with_core(|core| core.args.borrow().check(&[Kind::Argument]))
 }
 
 /// The app's own boot arguments, as an argument of `main`.
@@ -148,6 +106,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// Whoever has them checks them.
+    pub(crate) fn new() -> Args {
+        Args { finished: false }
+    }
+
     /// See [`take`].
     ///
     /// # Errors
@@ -191,6 +154,6 @@ impl Drop for Args {
 impl Acquire for Args {
     async fn acquire(machine: &mut Machine) -> Result<Args> {
         machine.args_belong_to_app();
-        Ok(Args { finished: false })
+        Ok(Args::new())
     }
 }

@@ -26,7 +26,11 @@ pub fn name_app(name: &'static str) {
 
 /// Called between the acquisition and `main`.
 pub fn acquired(machine: &Machine) {
-    if let Err(error) = machine.finish() {
+    begin(machine.finish());
+}
+
+fn begin(checked: Result) {
+    if let Err(error) = checked {
         die(error);
     }
     started();
@@ -315,9 +319,9 @@ mod bare {
     }
 
     /// Runs the tests whose name contains the boot argument `test=`. A panic ends the machine with its report.
-    pub fn run_tests(machine: &Machine) {
+    pub fn run_tests(_: &Machine) {
         let filter: String = args::take("test").unwrap_or_else(|error| super::die(error)).unwrap_or_default();
-        super::acquired(machine);
+        super::begin(args::check_arguments());
         crate::spawn_named("tests", async move {
             let tests = platform::tests().iter().filter(|test| test.name.contains(&*filter));
             let (mut passed, mut failed) = (0, 0);

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! With [`main`](macro@main) on it, that function is the whole image. Read on in this order:
-//! [`Acquire`] (what `main` may ask for), [`task`], [`time`], [`sync`], [`log`], [`args`],
+//! [`Acquire`] (what `main` may ask for), [`task`], [`time`], [`sync`], [`log`], [`args`], [`config`],
 //! [`entropy`], [`lifecycle`], [`device`], [`fiber`], [`metrics`]; and [`mod@sim`], with which all of it runs in a test on the workstation, in
 //! virtual time; `hosted` is a process on an operating system, in real time.
 //!
@@ -29,6 +29,7 @@ extern crate alloc;
 
 pub mod args;
 pub mod checksum;
+pub mod config;
 pub mod crash;
 pub mod device;
 pub mod entropy;
@@ -69,6 +70,7 @@ pub mod future {
 }
 
 pub use args::Args;
+pub use config::{Config, Secret};
 pub use error::{Error, Result};
 pub use machine::{Acquire, Machine};
 pub use modules::Modules;

@@ -13,6 +13,7 @@ mod crc32c;
 mod critical;
 mod early;
 mod fiber;
+mod fw_cfg;
 mod generation;
 mod heap;
 mod i8042;
@@ -133,6 +134,7 @@ unsafe extern "C" fn start() -> ! {
     // SAFETY: called once, before anything uses the core. Nothing draws random numbers before the real seed follows.
     unsafe { *CORE.0.get() = Some(Core::new([0; 32], args)) };
     CORE_READY.store(true, Ordering::Relaxed);
+    fw_cfg::init().unwrap_or_else(|error| entry::die(error));
     log::settings::init().unwrap_or_else(|error| entry::die(error));
     crash::init().unwrap_or_else(|error| entry::die(error));
     let seed = seed::at_boot(&facts).unwrap_or_else(|problem| refuse(problem));

@@ -1,5 +1,6 @@
 //! The I/O ports.
 
+use core::arch::asm;
 use x86_64::instructions::port::{PortRead, PortWrite};
 
 /// Reads a port.
@@ -20,4 +21,21 @@ pub(super) unsafe fn read<T: PortRead>(port: u16) -> T {
 pub(super) unsafe fn write<T: PortWrite>(port: u16, value: T) {
     // SAFETY: the caller's promise.
     unsafe { T::write_to_port(port, value) }
+}
+
+/// Reads a port as often as there are bytes. A hypervisor leaves the virtual machine once for many of them.
+///
+/// # Safety
+///
+/// As for [`read`].
+pub(super) unsafe fn read_bytes(port: u16, into: &mut [u8]) {
+    // SAFETY: it writes `len` bytes from the slice's first on; the direction flag is clear, as everywhere. The caller
+    // answers for the port.
+    unsafe {
+        asm!(
+            "rep insb",
+            in("dx") port, inout("rdi") into.as_mut_ptr() => _, inout("rcx") into.len() => _,
+            options(nostack, preserves_flags),
+        );
+    }
 }
