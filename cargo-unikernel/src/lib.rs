@@ -36,6 +36,7 @@ pub mod doctor;
 pub mod drives;
 pub mod dump;
 pub mod ending;
+pub mod environment;
 pub mod firmware;
 pub mod fs;
 pub mod image;

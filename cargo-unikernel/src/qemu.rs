@@ -28,6 +28,8 @@ pub struct Vm<'a> {
     pub boot_disk: Option<&'a BootDisk>,
     /// The archive of its boot modules.
     pub modules: Option<&'a Path>,
+    /// The text of the app's environment.
+    pub environment: Option<&'a Path>,
     /// Its disks, in the order of the bus.
     pub disks: &'a [Attached],
     /// Boot arguments, `key=value` words.
@@ -50,6 +52,10 @@ impl Vm<'_> {
         }
         if let Some(modules) = self.modules {
             line.words("-initrd").path(modules.to_owned());
+        }
+        if let Some(environment) = self.environment {
+            let file = disk::for_qemu(environment);
+            line.words("-fw_cfg").0.push(format!("name={FW_CFG_FILE},file={file}").into());
         }
         if !self.boot_arguments.is_empty() {
             line.words("-append").0.push(self.boot_arguments.join(" ").into());
@@ -128,6 +134,9 @@ impl Vm<'_> {
 /// A flush of the guest is one of the file; between two of them the workstation's cache works. Errors are the app's to
 /// hear of: by default QEMU stops the VM when the workstation's disk is full.
 const DRIVE: &str = "cache=writeback,aio=threads,discard=unmap,werror=report,rerror=report";
+
+/// Where an image looks, see `unikernel_rt::config`.
+const FW_CFG_FILE: &str = "opt/unikernel/config";
 
 struct Line(Vec<OsString>);
 

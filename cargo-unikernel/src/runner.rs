@@ -17,6 +17,7 @@ use crate::{
     console::Console,
     debug, disk, drives, dump,
     ending::Ending,
+    environment::{Environment, Inherited},
     fs::{print, unless_unheard},
     image, install, module, net, package, port, qemu,
     qmp::Qmp,
@@ -117,6 +118,9 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     extra.extend(arguments.gdb.iter().flat_map(|socket| paused(socket)));
     let modules = module::pack(&settings.modules, &arguments.elf)?;
     let disks = drives::attach(&settings.drives, &arguments.elf)?;
+    let environment = environment(&settings.environment, arguments.dry_run)?;
+    let environment_path =
+        environment.as_ref().map(|inherited| inherited.as_ref().map_or(SHOWN.into(), Inherited::path));
     let (orders, events) = vm::orders();
     if !arguments.dry_run {
         // Before anything is set up, so that no signal can fall between.
@@ -137,6 +141,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         image: &arguments.elf,
         boot_disk: None,
         modules: modules.as_deref(),
+        environment: environment_path.as_deref(),
         disks: &disks,
         boot_arguments: &plan.boot_arguments,
         extra: &extra,
@@ -224,6 +229,21 @@ fn boot_arguments(words: &[String], verbatim: &[String], is_test: bool) -> Resul
     }
     arguments.extend_from_slice(verbatim);
     Ok(arguments)
+}
+
+/// What a dry run shows instead of a file that is in memory.
+const SHOWN: &str = "ENVIRONMENT";
+
+/// The environment for QEMU, or for who looks at the command what stands there; `None` without variables.
+fn environment(environment: &Environment, is_dry_run: bool) -> Result<Option<Option<Inherited>>> {
+    if environment.is_empty() {
+        return Ok(None);
+    }
+    if is_dry_run {
+        eprintln!("unikernel: {SHOWN} stands for a file with the lines `env.NAME=\"VALUE\"`, which is in memory only");
+        return Ok(Some(None));
+    }
+    Inherited::of(environment).map(Some).map(Some)
 }
 
 /// So that there is something to dump.

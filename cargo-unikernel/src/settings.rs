@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::{
     accel::Accel,
     drives::{self, Drive, DriveOptions},
+    environment::{EnvOptions, Environment},
     module::ModuleFile,
     net::{Kind, Net},
     port::Port,
@@ -61,6 +62,9 @@ pub struct Options {
     /// for several.
     #[arg(long = "module", value_name = "[NAME=]FILE")]
     pub modules: Vec<ModuleFile>,
+    /// The app's environment.
+    #[command(flatten)]
+    pub env: EnvOptions,
     /// Disks and volumes.
     #[command(flatten)]
     pub drives: DriveOptions,
@@ -90,7 +94,8 @@ impl Options {
         let ports = self.ports.iter().map(|port| format!("--port={port}"));
         let modules = self.modules.iter().map(|module| format!("--module={module}"));
         let nets = self.nets.iter().map(|net| format!("--net={net}"));
-        single.into_iter().flatten().chain(nets).chain(ports).chain(modules).chain(self.drives.words()).collect()
+        let several = nets.chain(ports).chain(modules).chain(self.env.words()).chain(self.drives.words());
+        single.into_iter().flatten().chain(several).collect()
     }
 }
 
@@ -107,6 +112,8 @@ pub struct Settings {
     pub nets: Vec<Net>,
     /// Files in its memory.
     pub modules: Vec<ModuleFile>,
+    /// What the app is told.
+    pub environment: Environment,
     /// Its disks, in the order of the bus.
     pub drives: Vec<Drive>,
     /// Where frames are recorded.
@@ -136,6 +143,7 @@ impl Settings {
             machine: options.machine.unwrap_or(machine),
             nets: nets(if options.nets.is_empty() { vec![net] } else { options.nets })?,
             modules: options.modules,
+            environment: Environment::of(&options.env)?,
             drives: drives::merge(of_package, options.drives)?,
             pcap: options.pcap,
             timeout: options.timeout,
@@ -295,6 +303,9 @@ mod tests {
             "--port=1:2",
             "--port=3:4",
             "--module=key.pem=my key",
+            "--env-file=my env",
+            "--env=A=b=c",
+            "--env=D",
             "--volume=state=s.img,size=1M",
             "--disk=a b.img,serial=site,ro",
         ];

@@ -33,12 +33,14 @@ pub const READY: &str = "unikernel: waiting for a debugger";
 /// Options that say nothing about a finished image.
 const OF_A_BUILD: [&str; 3] = ["package", "release", "features"];
 /// Options that say nothing about a core.
-const OF_A_MACHINE: [&str; 12] = [
+const OF_A_MACHINE: [&str; 14] = [
     "ports",
     "memory",
     "machine",
     "nets",
     "modules",
+    "variables",
+    "env_files",
     "disk",
     "volume",
     "pcap",

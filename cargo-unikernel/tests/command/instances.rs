@@ -139,6 +139,27 @@ fn errors_say_what_to_do() {
     assert!(home.is_empty());
 }
 
+/// It is needed for every start, and nobody else reads it.
+#[test]
+fn the_environment_of_an_instance_is_its_owners() {
+    let home = Home::new();
+    let words = "create web --image app --net none --env TOKEN=hunter2";
+    let line = home.says(&format!("{words} --dry-run"));
+    let expected = "-fw_cfg name=opt/unikernel/config,file=STAGE/state/unikernel/instances/web/environment ";
+    assert!(line.contains(expected) && !line.contains("hunter2"), "{line}");
+    home.says(words);
+    home.wait("web", |state| state["state"] == "ended");
+    let file = home.folder().join("web/environment");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "env.TOKEN=\"hunter2\"\n");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let description = fs::read_to_string(home.folder().join("web/instance.json")).unwrap();
+    assert!(!description.contains("hunter2") && !home.says("logs web").contains("hunter2"), "{description}");
+    home.says("start web");
+    assert_eq!(home.wait("web", |state| state["state"] == "ended")["ended"]["code"], 0);
+    home.says("delete web");
+    assert!(home.is_empty());
+}
+
 #[test]
 fn a_machine_that_ends_is_remembered() {
     let home = Home::new();

@@ -51,6 +51,38 @@ fn ports_capture_and_boot_arguments() {
 }
 
 #[test]
+fn the_environment_stands_on_no_command_line() {
+    let stage = Stage::new();
+    let shown = stage.run("runner app --dry-run --accel tcg --machine pc --net none --env TOKEN=hunter2");
+    let line = PC_WITHOUT_NET.replace("MACHINE", MACHINE);
+    let expected = format!("qemu-system-x86_64 {line} app -fw_cfg name=opt/unikernel/config,file=ENVIRONMENT\n");
+    assert_eq!((shown.code, &shown.stdout), (0, &expected), "{shown:?}");
+    assert!(shown.stderr.contains("ENVIRONMENT stands for a file with the lines `env.NAME=\"VALUE\"`"), "{shown:?}");
+    let script = "for word; do case $word in name=opt/unikernel/config,file=*) cat \"${word#*file=}\" >seen; esac; done\n\
+                  echo \"$@\" >line";
+    stage.program("qemu-system-x86_64", script);
+    fs::write(stage.path("env"), "GREETING=hello to all\n").unwrap();
+    let mut command = stage.command("runner app --accel tcg --net none --env-file env --env TOKEN");
+    command.env("TOKEN", "hunter2").output().unwrap();
+    let seen = fs::read_to_string(stage.path("seen")).unwrap();
+    assert_eq!(seen, "env.GREETING=\"hello to all\"\nenv.TOKEN=\"hunter2\"\n");
+    let line = fs::read_to_string(stage.path("line")).unwrap();
+    assert!(!line.contains("hunter2") && !line.contains("hello"), "{line}");
+}
+
+#[test]
+fn wrong_environments_are_named() {
+    let stage = Stage::new();
+    let check = |words: &str, expected: &str| {
+        let shown = stage.run(&format!("runner app --dry-run {words}"));
+        assert!(shown.code != 0 && shown.stderr.contains(expected), "{words}: {shown:?}");
+    };
+    check("--env 1A=b", "a variable has a name of letters, digits and `_`; write NAME=VALUE, or NAME");
+    check("--env NOBODY_HAS_THIS", "error: `NOBODY_HAS_THIS` is not in the environment of this command");
+    check("--env-file nowhere", "error: cannot read nowhere: No such file or directory");
+}
+
+#[test]
 fn a_machine_that_shall_start_again_may_reset() {
     let line = "-M pc -accel tcg -cpu max -m 64M -smp 1 MACHINE -device virtio-rng-pci -kernel app -append";
     check("--machine pc --net none on-crash=halt", &format!("{line} on-crash=halt"));

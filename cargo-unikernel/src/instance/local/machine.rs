@@ -39,6 +39,7 @@ pub struct Machine {
     image: PathBuf,
     boot_disk: Option<BootDisk>,
     modules: Option<PathBuf>,
+    environment: Option<PathBuf>,
     extra: Vec<String>,
 }
 
@@ -72,8 +73,9 @@ impl Machine {
         };
         let boot_disk = description.disk.map(boot_disk).transpose()?;
         let modules = description.modules.as_ref().map(|name| folder.file(name));
+        let environment = description.has_environment.then(|| folder.file(ENVIRONMENT));
         let (name, image) = (folder.name().clone(), folder.image());
-        Ok(Machine { description, settings, accel, disks, name, image, boot_disk, modules, extra })
+        Ok(Machine { description, settings, accel, disks, name, image, boot_disk, modules, environment, extra })
     }
 
     /// What its network ports need; `is_dry` if that is only to be shown.
@@ -92,6 +94,7 @@ impl Machine {
             image: &self.image,
             boot_disk: self.boot_disk.as_ref(),
             modules: self.modules.as_deref(),
+            environment: self.environment.as_deref(),
             disks: &self.disks,
             boot_arguments: &network.boot_arguments,
             extra: &self.extra,
@@ -107,6 +110,9 @@ pub fn elf(folder: &Folder, description: &Description) -> Option<PathBuf> {
         Some(disk) => disk.has_elf.then(|| folder.file(ELF)),
     }
 }
+
+/// The app's environment, for this user's eyes alone.
+pub const ENVIRONMENT: &str = "environment";
 
 /// A copy of the ELF that is on a disk.
 pub const ELF: &str = "elf";
@@ -136,6 +142,10 @@ pub fn lay_out(folder: &Folder, order: &Order) -> Result<()> {
     let modules = module::pack(&order.settings.modules, &folder.image())?;
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     description.modules = modules.as_deref().and_then(name);
+    if !order.settings.environment.is_empty() {
+        folder.write(ENVIRONMENT, order.settings.environment.text().as_bytes())?;
+        description.has_environment = true;
+    }
     description.write(folder)?;
     super::record::Status::never_started().write(folder)
 }

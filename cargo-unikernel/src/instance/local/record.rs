@@ -16,6 +16,7 @@ use super::store::Folder;
 use crate::{
     accel::Accel,
     drives::DriveOptions,
+    environment::EnvOptions,
     firmware::{Bios, Format},
     instance::{
         Restart,
@@ -44,6 +45,9 @@ pub struct Description {
     pub options: Vec<String>,
     /// The archive of its boot modules, a file of its folder.
     pub modules: Option<String>,
+    /// There is a file with the app's environment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_environment: bool,
     /// `key=value` words.
     pub boot_arguments: Vec<String>,
     /// More arguments for QEMU.
@@ -85,6 +89,7 @@ impl Description {
             workspace: None,
             options,
             modules: None,
+            has_environment: false,
             boot_arguments,
             extra,
             restart,
@@ -92,7 +97,7 @@ impl Description {
         }
     }
 
-    /// Notes a machine, without its boot modules.
+    /// Notes a machine, without its boot modules and the environment, which has a file of its own.
     pub fn set_machine(&mut self, settings: &Settings, accel: Option<Accel>, cores: Option<PathBuf>) {
         let settings = settings.clone();
         let options = Options {
@@ -102,6 +107,7 @@ impl Description {
             accel,
             nets: if settings.nets.is_empty() { vec![Net::of(Kind::None)] } else { settings.nets },
             modules: Vec::new(),
+            env: EnvOptions::default(),
             drives: DriveOptions(settings.drives),
             pcap: settings.pcap,
             dump_on_crash: cores,

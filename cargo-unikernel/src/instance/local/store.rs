@@ -5,6 +5,7 @@
 //! | `instance.json` | how it was created; never changes |
 //! | `state.json` | what it does; written by its supervisor alone |
 //! | `image`, `image.*` | what it boots, its boot modules, images of its folders |
+//! | `environment` | what `--env` said |
 //! | `disks/` | disks of a copy |
 //! | `addresses` | those on networks that it shares |
 //! | `console.log`, `console.log.1` | what it said |

@@ -97,7 +97,8 @@ fn ports_for(original: &[Port], wanted: &[Port]) -> Result<Vec<Port>> {
 fn copy_files(original: &Folder, copy: &Folder, description: &Description) -> Result<()> {
     let elf = machine::elf(original, description);
     let modules = description.modules.as_ref().map(|name| original.file(name));
-    for file in elf.into_iter().chain(modules) {
+    let environment = description.has_environment.then(|| original.file(machine::ENVIRONMENT));
+    for file in elf.into_iter().chain(modules).chain(environment) {
         share(&file, &copy.file(&file.file_name().unwrap_or_default().to_string_lossy()))?;
     }
     Ok(())
