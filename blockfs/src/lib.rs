@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod check;
+mod config;
 mod disk;
 mod draft;
 #[cfg(feature = "erofs")]
@@ -29,6 +30,7 @@ mod tar;
 mod volume;
 
 pub use check::Report;
+pub use config::{CONFIG_PARTITION, ConfigPartition};
 pub use disk::{CacheStats, Disk, seal::Sealer};
 pub use error::{Cause, Error, Result};
 pub use file::File;

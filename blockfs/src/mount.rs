@@ -26,7 +26,7 @@ async fn mount_any(disk: Disk) -> Result<Volume, Cause> {
         return Ok(volume);
     }
     let mut found = None;
-    for partition in partitions(&disk).await?.into_iter().filter(|partition| !partition.kind.is_for_firmware()) {
+    for partition in partitions(&disk).await?.into_iter().filter(|partition| !partition.kind.has_no_volume()) {
         // A partition without a volume does not keep another one from being served; a damaged one is not passed over.
         let volume = match mount_whole(disk.part(partition.range)?).await {
             Err(Cause::Blank) => None,

@@ -5,7 +5,7 @@
 mod gpt;
 mod mbr;
 
-use crate::{Disk, error::Cause};
+use crate::{Disk, config::CONFIG_PARTITION, error::Cause};
 use alloc::{string::String, vec::Vec};
 use core::ops::Range;
 
@@ -33,13 +33,13 @@ pub enum PartitionKind {
 }
 
 impl PartitionKind {
-    /// Whether it has what starts the machine, and nothing of an app's: EFI system partitions, and those for a BIOS.
-    pub(crate) fn is_for_firmware(self) -> bool {
+    /// Whether it has what starts the machine, and no volume: EFI system partitions, those for a BIOS, and the configuration.
+    pub(crate) fn has_no_volume(self) -> bool {
         // C12A7328-F81F-11D2-BA4B-00A0C93EC93B and 21686148-6449-6E6F-744E-656564454649.
         const EFI_SYSTEM: [u8; 16] = *b"\x28\x73\x2a\xc1\x1f\xf8\xd2\x11\xba\x4b\x00\xa0\xc9\x3e\xc9\x3b";
         const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
         match self {
-            PartitionKind::Guid(kind) => [EFI_SYSTEM, BIOS_BOOT].contains(&kind),
+            PartitionKind::Guid(kind) => [EFI_SYSTEM, BIOS_BOOT, CONFIG_PARTITION].contains(&kind),
             PartitionKind::Byte(kind) => kind == 0xef,
         }
     }
