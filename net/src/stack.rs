@@ -127,6 +127,13 @@ impl Stack {
         }
     }
 
+    /// Waits until the machine has an IPv4 address; for ever where the network gives it none. Cancel safe.
+    pub async fn configured_v4(&self) {
+        while !self.addresses().iter().any(IpAddr::is_ipv4) {
+            self.shared.configured.notified().await;
+        }
+    }
+
     /// The machine's addresses now, without those that count on one link only.
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.shared.net.borrow().addresses()

@@ -164,8 +164,12 @@ impl Addresses {
             return Some(destination);
         }
         let routes = if destination.is_ipv4() { &self.routes4 } else { &self.routes6 };
-        let route = routes.iter().find(|route| route.covers(destination))?;
-        Some(route.via.unwrap_or(destination))
+        match routes.iter().find(|route| route.covers(destination)) {
+            Some(route) => Some(route.via.unwrap_or(destination)),
+            // RFC 3927, 2.6.2: link-local addresses are on the link, which a metadata service counts on where there is no
+            // gateway. Where there is one it gets what is for them, as with other systems.
+            None => matches!(destination, IpAddr::V4(ip) if ip.is_link_local()).then_some(destination),
+        }
     }
 
     /// Puts the routes in their order; of those with the same prefix, the first added is preferred.
@@ -255,5 +259,17 @@ mod tests {
         ] {
             assert_eq!(own.next_hop(to.parse().unwrap()), via.parse().ok(), "{to}");
         }
+    }
+
+    #[test]
+    fn link_local_addresses_are_on_the_link_unless_a_route_says_otherwise() {
+        let mut own = Addresses { v4: Ipv4Cidr::new(Ipv4Addr::new(10, 1, 0, 9), 24), ..Addresses::default() };
+        let check = |own: &Addresses, to: &str, via: Option<&str>| {
+            assert_eq!(own.next_hop(to.parse().unwrap()), via.map(|via| via.parse().unwrap()), "{to}");
+        };
+        check(&own, "169.254.169.254", Some("169.254.169.254"));
+        check(&own, "169.253.169.254", None);
+        own.routes4.extend(route("0.0.0.0", 0, Some("10.1.0.1")));
+        check(&own, "169.254.169.254", Some("10.1.0.1"));
     }
 }
