@@ -20,7 +20,7 @@ use super::{
     memory, pci,
 };
 use crate::{Error, Machine, Result, args};
-use alloc::{boxed::Box, format, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::{ops::Range, ptr::NonNull};
 use pci_transport::PciTransport;
 use virtio_drivers::transport::{DeviceType, Transport, mmio::MmioTransport};
@@ -42,7 +42,8 @@ pub(super) use rng::collect as collect_entropy;
 ///
 /// A device is there but cannot be used; the error says which and why.
 pub(super) fn probe(machine: &mut Machine, facts: &Facts) -> Result {
-    for function in pci::functions(VENDOR) {
+    let functions = if has_pci()? { pci::functions(VENDOR) } else { Vec::new() };
+    for function in functions {
         if PciTransport::device_type_of(function).is_some_and(has_driver) {
             let mut transport = PciTransport::new(function)?;
             let irq = Irq::new().ok_or_else(no_vector)?;
@@ -66,6 +67,15 @@ pub(super) fn probe(machine: &mut Machine, facts: &Facts) -> Result {
         }
     }
     Ok(())
+}
+
+/// `pci=off`, as Linux has it: hypervisors without PCI, such as Firecracker, say so.
+fn has_pci() -> Result<bool> {
+    match args::take::<String>("pci")?.as_deref() {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(value) => Err(Error::msg(format!("boot argument `pci={value}`: write pci=on or pci=off"))),
+    }
 }
 
 fn has_driver(kind: DeviceType) -> bool {
