@@ -31,7 +31,7 @@ pub struct End {
 }
 
 /// Images whose packages ask for no network.
-const WITHOUT_NETWORK: [&str; 2] = ["hello", "e2e-disks"];
+const WITHOUT_NETWORK: [&str; 3] = ["hello", "e2e-config", "e2e-disks"];
 
 /// Whether ports of this computer lead to the machine.
 fn has_network(image: &Path, words: &str) -> bool {

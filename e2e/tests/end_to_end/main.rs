@@ -4,9 +4,11 @@
 mod addresses;
 mod appliance;
 mod clones;
+mod config;
 mod debugger;
 mod disks;
 mod endings;
+mod firecracker;
 mod home;
 mod hostile;
 mod http;

@@ -1,0 +1,187 @@
+//! Environment and arguments arrive from every source, in order, and secrets are not shown.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::FileExt,
+    process::{Command, Stdio},
+    thread,
+};
+
+use e2e::vm::{End, Vm};
+
+const MACHINES: [&str; 4] = ["q35", "pc", "microvm", "microvm,acpi=off"];
+
+/// The image's end with these words for the runner, which must not contain blanks in a word.
+fn end(words: &str) -> End {
+    Vm::start("e2e-config", words).ends()
+}
+
+#[test]
+fn the_environment_arrives_on_each_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("env");
+    fs::write(&file, "# of a test\nGREETING=hello, \"world\" \\ of\ttabs\nTOKEN=hunter2-of-the-file\n").unwrap();
+    for machine in MACHINES {
+        let end = end(&format!("--machine {machine} --env-file {} --env TOKEN=hunter2 number=8", file.display()));
+        let expected = "greeting <hello, \"world\" \\ of\ttabs> number 8 token *** of 7 bytes";
+        assert!(end.code == 0 && end.text.contains(expected), "{machine}: {end:?}");
+        assert!(!end.text.contains("hunter2"), "{machine}: {end:?}");
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_fw_cfg() {
+    let end = end("--env GREETING=fw_cfg --env TOKEN=1 env.GREETING=line");
+    assert!(end.code == 0 && end.text.contains("greeting <line> number 7 token *** of 1 bytes"), "{end:?}");
+}
+
+#[test]
+fn a_variable_may_be_this_process_own() {
+    let path = env::var("PATH").unwrap();
+    let end = end("--env TOKEN=1 --env PATH");
+    // Nobody asks for it: the error names it, and not its value.
+    let expected = "unknown environment variable `PATH` (from fw_cfg); this image understands: GREETING, TOKEN";
+    assert!(end.code == 1 && end.text.contains(expected) && !end.text.contains(&path), "{end:?}");
+}
+
+#[test]
+fn what_is_missing_or_mistyped_is_named() {
+    let check = |words: &str, expected: &str| {
+        let end = end(words);
+        assert!(end.code == 1 && end.text.contains(expected), "{words}: {end:?}");
+    };
+    check(
+        "",
+        "this unikernel needs the environment variable `TOKEN`; start it with `cargo unikernel run --env TOKEN=VALUE`",
+    );
+    check(
+        "--env TOKEN=1 --env GREETNIG=x",
+        "unknown environment variable `GREETNIG` (from fw_cfg); did you mean `GREETING`?",
+    );
+    check("--env TOKEN=1 nmuber=8", "unknown boot argument `nmuber`; did you mean `number`?");
+    check("--env TOKEN=1 number=eight", "boot argument `number=eight`: invalid digit found in string");
+}
+
+/// Neither the report of a crash nor the decoder's output shows it.
+#[test]
+fn a_crash_does_not_show_secrets() {
+    for words in ["--env TOKEN=hunter2", "env.TOKEN=hunter2"] {
+        let end = end(&format!("{words} -- crash"));
+        assert!(end.text.contains("asked to crash") && end.text.contains("token *** of 7 bytes"), "{end:?}");
+        assert!(!end.text.contains("hunter2"), "{end:?}");
+    }
+}
+
+/// QEMU itself may be told, too; what is no configuration is refused by its line, which is not shown.
+#[test]
+fn a_wrong_text_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text");
+    let check = |text: &[u8], expected: &str| {
+        fs::write(&file, text).unwrap();
+        let qemu = format!("-fw_cfg name=opt/unikernel/config,file={}", file.display());
+        let end = Vm::start_with("e2e-config", "", &qemu).ends();
+        assert!(end.text.contains(expected) && !end.text.contains("hunter2"), "{end:?}");
+    };
+    check(b"env.TOKEN=hunter2\nnumber = 9\n", "number 9 token *** of 7 bytes");
+    check(
+        b"number=9\nthe hunter2",
+        "cannot start: the configuration in fw_cfg is wrong in line 2: it is no `key=value`",
+    );
+    check(&vec![b'#'; 65_537], "cannot start: the configuration in fw_cfg is longer than 64 KiB");
+    check(b"\xff\xfe", "cannot start: the configuration in fw_cfg is no UTF-8 text");
+}
+
+/// A config partition made by the standard tool; its argument for the runner counts before main's arguments are acquired.
+#[test]
+fn a_partition_is_read_on_each_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let disk = File::create(&path).unwrap();
+    disk.set_len(8 << 20).unwrap();
+    let mut sfdisk = Command::new("/usr/sbin/sfdisk").arg("--quiet").arg(&path).stdin(Stdio::piped()).spawn().unwrap();
+    let script = b"label: gpt\nstart=1MiB, size=64KiB, type=37D7ED5E-A8BC-4DA7-AD33-FD667E755520\n";
+    sfdisk.stdin.take().unwrap().write_all(script).unwrap();
+    assert!(sfdisk.wait().unwrap().success());
+    disk.write_all_at(b"env.TOKEN=hunter2\nenv.GREETING=\"partition\"\nnumber=9\n", 1 << 20).unwrap();
+    for machine in MACHINES {
+        let plain = end(&format!("--machine {machine} --disk {}", path.display()));
+        let expected = "greeting <partition> number 9 token *** of 7 bytes";
+        assert!(plain.code == 0 && plain.text.contains(expected), "{machine}: {plain:?}");
+    }
+    let both = end(&format!("--env GREETING=fw_cfg number=1 --disk {}", path.display()));
+    assert!(both.text.contains("greeting <fw_cfg> number 1 token *** of 7 bytes"), "{both:?}");
+    disk.write_all_at(b"log=info\n\0", 1 << 20).unwrap();
+    let late = end(&format!("--disk {}", path.display()));
+    let expected = "the boot argument `log` in the config partition comes too late";
+    assert!(late.code == 2 && late.text.contains(expected), "{late:?}");
+}
+
+/// A service at its address, by QEMU's network: what it was asked, and how the image ended.
+fn with_metadata(argument: &'static str, prefix: &'static str, text: &'static str) -> (Vec<String>, End) {
+    let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = service.local_addr().unwrap().port();
+    let serving = thread::spawn(move || serve(&service, prefix, text));
+    let qemu = format!(
+        "-netdev user,id=net0,net=169.254.169.0/24,guestfwd=tcp:169.254.169.254:80-tcp:127.0.0.1:{port} \
+         -device virtio-net-pci,netdev=net0,romfile="
+    );
+    let end = Vm::start_with("e2e-config", &format!("--env GREETING=fw_cfg metadata={argument}"), &qemu).ends();
+    (serving.join().unwrap(), end)
+}
+
+/// QEMU connects once, and passes on whatever the guest sends.
+fn serve(service: &TcpListener, prefix: &str, text: &str) -> Vec<String> {
+    let (stream, _) = service.accept().unwrap();
+    let (mut reader, mut writer) = (BufReader::new(&stream), &stream);
+    let (mut requests, mut head) = (Vec::new(), Vec::new());
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return requests;
+        }
+        if !line.trim_end().is_empty() {
+            head.push(line.trim_end().to_ascii_lowercase());
+            continue;
+        }
+        let has = |field: &str| head.contains(&format!("{prefix}{field}"));
+        let (status, body) = match (&*head[0], has("metadata-token-ttl-seconds: 60"), has("metadata-token: the-token"))
+        {
+            ("put /latest/api/token http/1.1", true, _) => ("200 OK", "the-token"),
+            ("get /latest/user-data http/1.1", _, true) => ("200 OK", text),
+            _ => ("401 Unauthorized", ""),
+        };
+        write!(writer, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        requests.push(head[0].clone());
+        head.clear();
+    }
+}
+
+#[test]
+fn the_metadata_service_is_asked() {
+    for (argument, prefix) in [("aws", "x-aws-ec2-"), ("mmds", "x-")] {
+        let text = "env.TOKEN=hunter2\nenv.GREETING=metadata\nnumber=9\n";
+        let (requests, end) = with_metadata(argument, prefix, text);
+        assert_eq!(requests, ["put /latest/api/token http/1.1", "get /latest/user-data http/1.1"], "{end:?}");
+        assert!(end.text.contains("greeting <fw_cfg> number 9 token *** of 7 bytes"), "{argument}: {end:?}");
+        assert!(end.code == 0 && !end.text.contains("hunter2"), "{argument}: {end:?}");
+    }
+}
+
+#[test]
+fn a_metadata_service_that_refuses_is_named() {
+    let (_, end) = with_metadata("mmds", "x-aws-ec2-", "");
+    let expected = "boot argument `metadata=mmds`: 169.254.169.254 gave no token: it does not take its own token (401)";
+    assert!(end.code == 1 && end.text.contains(expected), "{end:?}");
+}
+
+/// Nothing is at the address: an error, and not a hang.
+#[test]
+fn an_absent_metadata_service_ends_it() {
+    let end = end("--net user metadata=aws");
+    let expected = "boot argument `metadata=aws`: 169.254.169.254 ";
+    assert!(end.code == 1 && end.text.contains(expected), "{end:?}");
+}
