@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod configuration;
 pub mod connecting;
 pub mod crashes;
 pub mod disks;
