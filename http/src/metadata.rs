@@ -164,6 +164,14 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What went wrong while it was asked for; that the time ran out is all the same, wherever it did.
+fn failed(what: &'static str) -> impl Fn(ClientError) -> Problem {
+    move |error| match error {
+        ClientError::TimedOut(_) => Problem::Silent,
+        error => Problem::Client(what, error),
+    }
+}
+
 /// The user data; `None` where there are none.
 async fn ask(client: Client, [lifetime, token_field]: [&str; 2]) -> Result<Option<Secret>, Problem> {
     let mut attempt = 0;
@@ -171,7 +179,7 @@ async fn ask(client: Client, [lifetime, token_field]: [&str; 2]) -> Result<Optio
         attempt += 1;
         let token = token(&client, lifetime).await?;
         let request = client.get(TEXT_URL).header(token_field, token.expose()).raw();
-        let response = request.send().await.map_err(|error| Problem::Client(TEXT, error))?;
+        let response = request.send().await.map_err(failed(TEXT))?;
         match response.status().code() {
             401 if attempt < ATTEMPTS => continue,
             404 => return Ok(None),
@@ -185,7 +193,7 @@ const TEXT: &str = "user data";
 
 async fn token(client: &Client, lifetime: &str) -> Result<Secret, Problem> {
     let request = client.put(TOKEN_URL).header(lifetime, TOKEN_SECONDS).raw();
-    let response = request.send().await.map_err(|error| Problem::Client(TOKEN, error))?;
+    let response = request.send().await.map_err(failed(TOKEN))?;
     let token = body(TOKEN, response).await?;
     // It goes into a header field.
     let is_token =
@@ -195,7 +203,7 @@ async fn token(client: &Client, lifetime: &str) -> Result<Secret, Problem> {
 
 async fn body(what: &'static str, response: Response) -> Result<Secret, Problem> {
     match response.status().code() {
-        200 => response.text().await.map(Secret::from).map_err(|error| Problem::Client(what, error)),
+        200 => response.text().await.map(Secret::from).map_err(failed(what)),
         code => Err(Problem::Status(what, code)),
     }
 }
