@@ -3,11 +3,9 @@
 use std::{
     env,
     fs::{self, File},
-    io::{BufRead, BufReader, Write},
-    net::{Ipv4Addr, TcpListener},
+    io::Write,
     os::unix::fs::FileExt,
     process::{Command, Stdio},
-    thread,
 };
 
 use e2e::vm::{End, Vm};
@@ -118,70 +116,4 @@ fn a_partition_is_read_on_each_machine() {
     let late = end(&format!("--disk {}", path.display()));
     let expected = "the boot argument `log` in the config partition comes too late";
     assert!(late.code == 2 && late.text.contains(expected), "{late:?}");
-}
-
-/// A service at its address, by QEMU's network: what it was asked, and how the image ended.
-fn with_metadata(argument: &'static str, prefix: &'static str, text: &'static str) -> (Vec<String>, End) {
-    let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = service.local_addr().unwrap().port();
-    let serving = thread::spawn(move || serve(&service, prefix, text));
-    let qemu = format!(
-        "-netdev user,id=net0,net=169.254.169.0/24,guestfwd=tcp:169.254.169.254:80-tcp:127.0.0.1:{port} \
-         -device virtio-net-pci,netdev=net0,romfile="
-    );
-    let end = Vm::start_with("e2e-config", &format!("--env GREETING=fw_cfg metadata={argument}"), &qemu).ends();
-    (serving.join().unwrap(), end)
-}
-
-/// QEMU connects once, and passes on whatever the guest sends.
-fn serve(service: &TcpListener, prefix: &str, text: &str) -> Vec<String> {
-    let (stream, _) = service.accept().unwrap();
-    let (mut reader, mut writer) = (BufReader::new(&stream), &stream);
-    let (mut requests, mut head) = (Vec::new(), Vec::new());
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return requests;
-        }
-        if !line.trim_end().is_empty() {
-            head.push(line.trim_end().to_ascii_lowercase());
-            continue;
-        }
-        let has = |field: &str| head.contains(&format!("{prefix}{field}"));
-        let (status, body) = match (&*head[0], has("metadata-token-ttl-seconds: 60"), has("metadata-token: the-token"))
-        {
-            ("put /latest/api/token http/1.1", true, _) => ("200 OK", "the-token"),
-            ("get /latest/user-data http/1.1", _, true) => ("200 OK", text),
-            _ => ("401 Unauthorized", ""),
-        };
-        write!(writer, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-        requests.push(head[0].clone());
-        head.clear();
-    }
-}
-
-#[test]
-fn the_metadata_service_is_asked() {
-    for (argument, prefix) in [("aws", "x-aws-ec2-"), ("mmds", "x-")] {
-        let text = "env.TOKEN=hunter2\nenv.GREETING=metadata\nnumber=9\n";
-        let (requests, end) = with_metadata(argument, prefix, text);
-        assert_eq!(requests, ["put /latest/api/token http/1.1", "get /latest/user-data http/1.1"], "{end:?}");
-        assert!(end.text.contains("greeting <fw_cfg> number 9 token *** of 7 bytes"), "{argument}: {end:?}");
-        assert!(end.code == 0 && !end.text.contains("hunter2"), "{argument}: {end:?}");
-    }
-}
-
-#[test]
-fn a_metadata_service_that_refuses_is_named() {
-    let (_, end) = with_metadata("mmds", "x-aws-ec2-", "");
-    let expected = "boot argument `metadata=mmds`: 169.254.169.254 gave no token: it does not take its own token (401)";
-    assert!(end.code == 1 && end.text.contains(expected), "{end:?}");
-}
-
-/// Nothing is at the address: an error, and not a hang.
-#[test]
-fn an_absent_metadata_service_ends_it() {
-    let end = end("--net user metadata=aws");
-    let expected = "boot argument `metadata=aws`: 169.254.169.254 ";
-    assert!(end.code == 1 && end.text.contains(expected), "{end:?}");
 }
