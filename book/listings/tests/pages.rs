@@ -88,6 +88,20 @@ fn pages_missing_in(list: &str, others: &[&str]) -> Vec<String> {
     pages.iter().map(|(name, _)| name).filter(is_missing).cloned().collect()
 }
 
+/// Where the links on a page lead, without those to other hosts.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+    targets.map(|target| target.split('#').next().unwrap()).filter(|file| !file.is_empty() && !file.contains(':'))
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for (name, text) in pages() {
+        let lost: Vec<_> = links(&text).filter(|file| !Path::new(PAGES).join(file).is_file()).collect();
+        assert_eq!(lost, [""; 0], "{name}");
+    }
+}
+
 #[test]
 fn every_page_is_in_the_summary() {
     assert_eq!(pages_missing_in("SUMMARY.md", &["SUMMARY.md"]), [""; 0]);
