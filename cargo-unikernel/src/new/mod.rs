@@ -1,6 +1,6 @@
 //! `cargo unikernel new`: an app of its own from a template.
 //!
-//! The [`templates`] are folders of the repository that cargo-generate reads, too; [`fill`] puts in what differs, with the same
+//! The `templates` are folders of the repository that cargo-generate reads, too; `fill` puts in what differs, with the same
 //! result.
 
 mod fill;

@@ -16,11 +16,12 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        let (name, kind) = (entry.file_name(), entry.file_type().unwrap());
+        let name = entry.file_name();
         if name == "target" || name == ".git" {
             continue;
         }
-        match kind.is_dir() {
+        // A link to a folder becomes a folder.
+        match entry.path().is_dir() {
             true => copy(&entry.path(), &to.join(name)),
             false => drop(fs::copy(entry.path(), to.join(name)).unwrap()),
         }

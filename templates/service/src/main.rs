@@ -12,7 +12,7 @@ use {{crate_name}}::{CLIENTS_MAX, admin, run};
 async fn main(stack: Stack) -> Result {
     let room = Semaphore::new(CLIENTS_MAX);
     let admin = serve(stack.listen(8080)?, admin(room.clone()));
-    spawn_named("admin", async move { admin.await });
+    spawn_named("admin", admin);
     run(stack.listen(7000)?, room).await;
     Ok(())
 }

@@ -112,7 +112,9 @@ mod tests {
                     _ => json!({}),
                 };
                 let event = json!({ "event": "MIGRATION", "data": {} });
-                writeln!(&theirs, "{}\r\n{event}\r", json!({ "return": answer })).unwrap();
+                // In one piece: after the last answer nobody reads on.
+                let text = format!("{}\r\n{event}\r\n", json!({ "return": answer }));
+                (&theirs).write_all(text.as_bytes()).unwrap();
                 commands.push(command);
             }
             commands
