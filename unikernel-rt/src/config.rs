@@ -104,7 +104,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// See [`env`].
+    /// See [`env()`].
     ///
     /// # Errors
     ///
