@@ -172,7 +172,7 @@ macro_rules! __test {
 /// that becomes the exit code, and an end in good order. Nobody checks here that each boot argument was taken:
 /// [`Args::finish`](crate::Args::finish) does. On a workstation it expands to the program that starts the virtual machine.
 ///
-/// ```
+/// ```no_run
 /// # #![no_main]
 /// use unikernel_rt::{Machine, spawn};
 ///
