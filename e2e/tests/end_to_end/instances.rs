@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufReader, Write},
+    net::{Ipv4Addr, TcpListener},
     process::{Command, Stdio},
     thread,
     time::Instant,
@@ -113,8 +114,10 @@ fn a_killed_supervisor_takes_its_machine_along_and_the_instance_can_be_started()
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let supervisor = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
     assert!(Command::new("kill").args(["-9", supervisor]).status().unwrap().success());
-    // Its machine may take a moment longer, and has the port until then.
-    home.wait("web", |state| state["state"] == "dead" && home.processes().is_empty());
+    // Its machine may take a moment longer, and has the port until the kernel has closed its files: after its memory, and so its command
+    // line, has gone.
+    let is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    home.wait("web", |state| state["state"] == "dead" && home.processes().is_empty() && is_free());
     home.says("start web");
     answers(port, "/");
     home.says("delete web");
