@@ -2,8 +2,7 @@
 
 use super::text::TEXT_LEN_MAX;
 use crate::{Error, Result};
-use alloc::vec;
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use zeroize::Zeroizing;
 
 /// What the configuration is called there. Names below `opt/` are left to users.
