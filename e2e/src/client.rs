@@ -71,10 +71,10 @@ pub fn read_response(stream: &mut impl BufRead) -> io::Result<Response> {
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(|| malformed("no status"))?;
     let length = head
         .lines()
-        .filter_map(|line| line.split_once(": "))
+        .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let length = match length {
-        Some((_, digits)) => digits.parse().map_err(|_| malformed("bad length"))?,
+        Some((_, digits)) => digits.trim().parse().map_err(|_| malformed("bad length"))?,
         None if status < 200 || status == 204 || status == 304 => 0,
         None => return Err(malformed("no length")),
     };

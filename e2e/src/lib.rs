@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot_disk;
+pub mod browser;
 pub mod client;
 pub mod dnsmasq;
 pub mod image;
@@ -15,6 +16,7 @@ pub mod output;
 pub mod qemu;
 pub mod qmp;
 pub mod server;
+pub mod transcript;
 pub mod vm;
 pub mod wire;
 

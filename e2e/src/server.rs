@@ -34,6 +34,11 @@ impl Server {
         Server::start("mosquitto", &["-p", &port.to_string()], port)
     }
 
+    /// Chromium's driver.
+    pub fn chromedriver(port: u16) -> Server {
+        Server::start("chromedriver", &[&format!("--port={port}")], port)
+    }
+
     /// rsyslog: what comes over UDP and TCP is in `folder`, as it came in `raw`, and as rsyslog understands it in `parsed`.
     pub fn rsyslog(port: u16, folder: &Path) -> Server {
         let place = folder.display();

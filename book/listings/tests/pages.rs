@@ -15,7 +15,8 @@ fn pages() -> Vec<(String, String)> {
         let text = fs::read_to_string(&path).unwrap();
         (path.file_name().unwrap().to_string_lossy().into_owned(), text)
     };
-    entries.map(page).collect()
+    // Beside them are pictures.
+    entries.filter(|path| path.extension().is_some_and(|end| end == "md")).map(page).collect()
 }
 
 /// What stands in `{{#include …}}` on a page.

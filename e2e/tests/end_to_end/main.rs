@@ -3,6 +3,8 @@
 
 mod addresses;
 mod appliance;
+mod book;
+mod browser;
 mod clones;
 mod config;
 mod debugger;
@@ -34,5 +36,6 @@ mod selftest;
 mod stops;
 mod surface;
 mod third_party;
+mod user;
 mod visits;
 mod volumes;
