@@ -12,11 +12,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Artifact, Message, MetadataCommand, PackageId, Target};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     fs::{print, unless_unheard},
-    install, package, qemu,
+    install,
+    instance::view,
+    package, qemu,
     settings::Options,
 };
 
@@ -56,6 +59,9 @@ pub struct Run {
 pub struct Build {
     #[command(flatten)]
     selection: Selection,
+    /// Prints the images as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs a package's tests inside a virtual machine.
@@ -98,14 +104,30 @@ impl Build {
             Ok(images) => images,
             Err(code) => return Ok(code),
         };
-        for image in images {
+        let made = |image: PathBuf| -> Result<Made> {
             let bytes = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
-            let line = format!("{} ({} KiB loaded)", image.display(), loaded_len(&bytes).div_ceil(1024));
-            if let Err(error) = print(&line) {
-                return unless_unheard(Err(error.into()));
-            }
-        }
-        Ok(0)
+            Ok(Made { image, loaded: loaded_len(&bytes) })
+        };
+        let made: Vec<Made> = images.into_iter().map(made).collect::<Result<_>>()?;
+        let shown = match self.json {
+            true => print(&view::json(&made)),
+            false => made.iter().try_for_each(|made| print(&made.line())),
+        };
+        unless_unheard(shown.map(|()| 0).map_err(anyhow::Error::from))
+    }
+}
+
+/// An image that was built.
+#[derive(Serialize)]
+struct Made {
+    image: PathBuf,
+    /// How many bytes of it are in a machine's memory.
+    loaded: u64,
+}
+
+impl Made {
+    fn line(&self) -> String {
+        format!("{} ({} KiB loaded)", self.image.display(), self.loaded.div_ceil(1024))
     }
 }
 

@@ -63,7 +63,7 @@ enum Command {
     /// Decodes a saved console log.
     Symbolize(console::Arguments),
     /// Checks that everything an app needs is installed, and names the fix for what is not.
-    Doctor,
+    Doctor(doctor::Arguments),
     /// Prints what a shell needs to complete this command.
     Completions(completions::Arguments),
     #[command(hide = true)]
@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
         Command::LogLevel(level) => level.exec(),
         Command::Ping(ping) => ping.exec(),
         Command::Symbolize(arguments) => console::symbolize(arguments),
-        Command::Doctor => doctor::run(),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Completions(arguments) => completions::exec(arguments, Cli::command()),
         Command::Babysit(arguments) => babysit::exec(arguments),
     };

@@ -54,14 +54,16 @@ fn plain(path: &Path) -> OsString {
 
 /// Finds `qemu-img` before anything is built, where it will be needed.
 pub(super) fn check(format: Format) -> Result<()> {
-    if format.of_qemu_img().is_none() {
-        return Ok(());
-    }
+    if format.of_qemu_img().is_none() { Ok(()) } else { check_qemu_img() }
+}
+
+/// Fails where there is no `qemu-img`.
+pub(crate) fn check_qemu_img() -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let is_there = env::split_paths(&path).any(|folder| folder.join(QEMU_IMG).is_file());
     ensure!(
         is_there,
-        "there is no `{QEMU_IMG}` on your PATH, which makes this format; install it with `apt-get install qemu-utils`, \
+        "there is no `{QEMU_IMG}` on your PATH, which makes qcow2, vmdk, vhd and vhdx; install it with `apt-get install qemu-utils`, \
          `dnf install qemu-img` or `pacman -S qemu-img`, or choose `--format raw`"
     );
     Ok(())

@@ -29,6 +29,7 @@ mod sbom;
 mod write;
 
 pub use arguments::Arguments;
+pub(crate) use convert::check_qemu_img;
 pub use create::Create;
 pub(crate) use format::Format;
 pub use kernel::stripped;

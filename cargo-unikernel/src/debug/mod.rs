@@ -161,7 +161,8 @@ fn printers() -> Option<PathBuf> {
     folder.join("gdb_load_rust_pretty_printers.py").is_file().then_some(folder)
 }
 
-fn check_gdb() -> Result<()> {
+/// Fails where there is no gdb that has Python.
+pub(crate) fn check_gdb() -> Result<()> {
     let output = Command::new("gdb").args(["-nx", "-batch", "-ex", "python print(6 * 7)"]).output();
     let Ok(output) = output else {
         bail!("gdb is missing; install it (Debian, Ubuntu: `apt install gdb`). lldb is not supported yet");

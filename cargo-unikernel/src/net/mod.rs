@@ -24,6 +24,8 @@ pub mod sweep;
 
 use std::{env, process::Command};
 
+use anyhow::{Result, ensure};
+
 pub use kind::{Kind, Mac, Net};
 pub use plan::{Attachment, Plan, Wish};
 
@@ -33,6 +35,13 @@ use crate::qemu;
 fn root_command(words: &str) -> String {
     let own = env::current_exe().unwrap_or_else(|_| "cargo-unikernel".into());
     format!("sudo {} {words}", qemu::quote(&own.to_string_lossy()))
+}
+
+/// Fails where root has to make network devices first.
+pub(crate) fn may_make_devices() -> Result<()> {
+    ip::check_tun()?;
+    ensure!(ip::may_change(), "that needs root, once: `{}`", root_command("net up bridge=unikernel0"));
+    Ok(())
 }
 
 /// This user's, which interfaces are shown with.

@@ -85,10 +85,23 @@ fn options_are_wrong() {
 fn the_doctor_names_each_fix() {
     let stage = Stage::new();
     stage.program("qemu-system-x86_64", "echo QEMU emulator version 1.2.3").program("rustc", "echo /nonexistent");
-    let mut command = stage.command("doctor");
-    let output = command.env("RUSTC", stage.path("bin/rustc")).output().unwrap();
-    let shown = Shown::of(output, stage.folder.path());
+    let doctor = |words: &str| {
+        // Nothing else is installed.
+        let mut command = stage.command(words);
+        let output = command.env("RUSTC", stage.path("bin/rustc")).env("PATH", stage.path("bin")).output().unwrap();
+        Shown::of(output, stage.folder.path())
+    };
+    let shown = doctor("doctor");
     let start = "ok        QEMU: QEMU emulator version 1.2.3\nmissing   Rust target: the Rust target \
                  x86_64-unknown-none is not installed; install it with `rustup target add x86_64-unknown-none`\n";
     assert!(shown.code == 1 && shown.stdout.starts_with(start), "{shown:?}");
+    // And what is lost without it.
+    for line in
+        ["not used  qemu-img (for image create -f qcow2", "not used  gdb (for debug): gdb is missing; install it"]
+    {
+        assert!(shown.stdout.contains(line), "{shown:?}");
+    }
+    let shown = doctor("doctor --json");
+    let findings: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert!(shown.code == 1 && findings[1]["state"] == "missing" && findings[0]["state"] == "ok", "{shown:?}");
 }
