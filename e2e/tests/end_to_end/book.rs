@@ -208,6 +208,18 @@ impl Reader {
     }
 }
 
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // After a failure some are left.
+        let instances = fs::read_dir(self.user.home().join(".local/state/unikernel/instances"));
+        for instance in instances.into_iter().flatten().flatten() {
+            let name = instance.file_name().to_string_lossy().into_owned();
+            let words = ["instance", "delete", "--now", &name];
+            let _ = self.user.command(&self.user.folder(), "cargo-unikernel", &words).status();
+        }
+    }
+}
+
 /// Where the book has the checkout of its reader.
 const CHECKOUT: &str = "/home/me/unikernel";
 

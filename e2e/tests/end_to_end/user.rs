@@ -23,6 +23,11 @@ impl User {
         user
     }
 
+    /// The home.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Where the user works.
     pub fn folder(&self) -> PathBuf {
         self.home.path().join("work")
