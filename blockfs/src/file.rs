@@ -20,6 +20,25 @@ const READ_AHEAD_LEN: usize = 256 * 1024;
 /// does that in the background, and an error is only logged then.
 ///
 /// A clone is the same open file with a position of its own.
+///
+/// ```
+/// # use unikernel_rt::sim::SimDisk;
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_blockfs::{Disk, Format, Volume};
+///
+/// # let device = SimDisk::new(4 << 20).device();
+/// # let volume = Volume::format(Disk::new(device), Format::Littlefs).await?;
+/// let file = volume.create("log").await?;
+/// file.write_at(0, b"one\ntwo\n").await?;
+/// // From here on a loss of power changes nothing about it.
+/// file.sync().await?;
+///
+/// let file = volume.open("log").await?;
+/// assert_eq!(file.len(), 8);
+/// assert_eq!(&file.read_at(4, 100).await?[..], b"two\n");
+/// # Ok::<_, unikernel_blockfs::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct File {
     node: Rc<dyn Node>,

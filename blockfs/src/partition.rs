@@ -48,6 +48,29 @@ impl PartitionKind {
 /// The partitions of a disk, in the order of its table; empty when it has no table. A GPT counts before the MBR that
 /// protects it; its copy at the end of the disk is read when it is damaged.
 ///
+/// ```
+/// # use unikernel_rt::sim::SimDisk;
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_blockfs::{Disk, partition::{PartitionKind, partitions}};
+///
+/// # let mut sector = [0; 512];
+/// # sector[446 + 4] = 0x0c;
+/// # sector[446 + 8..][..8].copy_from_slice(&[0x00, 0x08, 0, 0, 0x00, 0x08, 0, 0]);
+/// # sector[510..].copy_from_slice(&[0x55, 0xaa]);
+/// # let device = SimDisk::new(4 << 20);
+/// # device.poke(0, &sector);
+/// # let device = device.device();
+/// let disk = Disk::new(device);
+/// let all = partitions(&disk).await?;
+/// assert_eq!(all[0].range, 1 << 20..2 << 20);
+/// assert_eq!(all[0].kind, PartitionKind::Byte(0x0c));
+///
+/// let first = disk.partition(1).await?;
+/// assert_eq!(first.len(), 1 << 20);
+/// # Ok::<_, unikernel_blockfs::Cause>(())
+/// # }).unwrap();
+/// ```
+///
 /// # Errors
 ///
 /// The table is damaged: partitions reach beyond the end, overlap, or are not what their checksum says; the device failed.

@@ -25,6 +25,24 @@ use unikernel_rt::{
 /// Paths are names between slashes, `folder/file`; a slash at the start changes nothing. `.` and `..` are refused.
 ///
 /// As an argument of `main` it takes the machine's next disk and mounts whatever format is on it.
+///
+/// ```
+/// # use unikernel_rt::sim::SimDisk;
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_blockfs::{Disk, Format, Volume};
+///
+/// # let device = SimDisk::new(4 << 20).device();
+/// let volume = Volume::mount_or_format(Disk::new(device), Format::Littlefs).await?;
+/// volume.create_folders("notes/2026").await?;
+/// // All of it, durably, or what was there before.
+/// volume.write("notes/2026/milk.txt", b"two litres").await?;
+/// assert_eq!(&volume.read("notes/2026/milk.txt", 4096).await?[..], b"two litres");
+///
+/// let names: Vec<String> = volume.list("notes/2026").await?.into_iter().map(|entry| entry.name).collect();
+/// assert_eq!(names, ["milk.txt"]);
+/// # Ok::<_, unikernel_blockfs::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Volume(Rc<dyn FileSystem>);
 

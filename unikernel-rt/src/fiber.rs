@@ -29,8 +29,7 @@
 //!         }
 //!     }
 //! }
-//! # #[unikernel_rt::test]
-//! # async fn check() { assert_eq!(sum(async |block| block.into()).await.unwrap(), 15) }
+//! # assert_eq!(unikernel_rt::sim::run("", sum(async |block| block.into())).unwrap(), 15);
 //! ```
 //!
 //! The computation may compute, allocate, suspend, and resume fibers of its own. It is no task: it must not call what

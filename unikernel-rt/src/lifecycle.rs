@@ -95,6 +95,19 @@ pub fn stopping() -> Stopping {
 /// Keeps the machine from ending in good order until the guard is dropped: for work that is to be finished. The place
 /// of the call is named when it takes too long. When the [supervised](crate::spawn_supervised) task that called this panics,
 /// the machine does not wait for it, whoever has the guard then.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{lifecycle, spawn, time::{Duration, sleep}};
+///
+/// spawn(async {
+///     let order = lifecycle::busy();
+///     // Packs it, stop or not.
+///     sleep(Duration::from_secs(1)).await;
+///     drop(order);
+/// });
+/// # });
+/// ```
 #[must_use = "the machine waits only while the guard is held"]
 #[track_caller]
 pub fn busy() -> Busy {
@@ -104,6 +117,14 @@ pub fn busy() -> Busy {
 /// Has `hook` run at the end of every stop, after all work is finished: to write what is only in memory. A machine that
 /// ends otherwise ([`exit`](crate::exit()), a panic, a power cut) does not run it. The place of the call is named when it takes
 /// too long; those that were registered before it do not run then.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{lifecycle, log::info};
+///
+/// lifecycle::on_stop(async || info!("the last words"));
+/// # });
+/// ```
 #[track_caller]
 pub fn on_stop<F: Future<Output = ()> + 'static>(hook: impl FnOnce() -> F + 'static) {
     let begin = Box::new(move || Some(Box::pin(hook()) as Running));

@@ -20,6 +20,28 @@ pub trait Acquire: Sized {
 }
 
 /// The devices that nobody has taken yet.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{Acquire, Machine, Result};
+///
+/// /// What `main` can ask for by this type: a key of 32 bytes, from the boot module `key`.
+/// struct Key([u8; 32]);
+///
+/// impl Acquire for Key {
+///     async fn acquire(machine: &mut Machine) -> Result<Key> {
+///         let bytes = machine.take_module("key")?;
+///         let key = bytes.try_into().map_err(|_| unikernel_rt::Error::msg("the boot module `key` has 32 bytes"))?;
+///         Ok(Key(key))
+///     }
+/// }
+///
+/// let mut machine = Machine::new();
+/// machine.add_module("key", &[7; 32])?;
+/// assert_eq!(Key::acquire(&mut machine).await?.0, [7; 32]);
+/// # Ok::<_, unikernel_rt::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Default)]
 pub struct Machine {
     nets: VecDeque<Box<dyn NetDevice>>,

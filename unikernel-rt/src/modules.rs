@@ -10,6 +10,22 @@ use alloc::{format, string::String, vec::Vec};
 const NAME_DEFAULT: &str = "initrd";
 
 /// Boot modules by name. As an argument of `main`: all that nobody has taken yet, which may be none.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{Acquire, Machine, Modules};
+///
+/// // As `cargo unikernel run --module motd=FILE` does.
+/// let mut machine = Machine::new();
+/// machine.add_module("motd", b"hello")?;
+///
+/// let mut modules = Modules::acquire(&mut machine).await?;
+/// assert_eq!(modules.take("motd")?, b"hello");
+/// // Nobody else finds it any more.
+/// assert!(modules.take("motd").is_err());
+/// # Ok::<_, unikernel_rt::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Default)]
 pub struct Modules(Vec<(String, &'static [u8])>);
 

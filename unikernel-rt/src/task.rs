@@ -23,6 +23,22 @@ use core::{
 ///
 /// The task goes on when the handle is dropped. Await the handle for the result, or
 /// [`abort`](JoinHandle::abort) the task.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{spawn, time::{Duration, Instant, sleep}};
+///
+/// let both = [100, 200].map(|millis| {
+///     spawn(async move {
+///         sleep(Duration::from_millis(millis)).await;
+///         millis
+///     })
+/// });
+/// let [first, second] = both;
+/// assert_eq!((first.await, second.await), (Some(100), Some(200)));
+/// assert_eq!(Instant::now(), Instant::from_millis(200));
+/// # });
+/// ```
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -64,6 +80,16 @@ where
 ///
 /// For work that may fail without harm to the rest, such as one request. What the task held at that moment is leaked,
 /// not dropped: memory, and locks and borrows, which stay taken for ever. Count panics and restart if they recur.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{spawn_supervised, task::Panicked};
+///
+/// let number: Option<u32> = None;
+/// let task = spawn_supervised(async move { number.expect("there is one") });
+/// assert!(matches!(task.await, Some(Err(Panicked))));
+/// # });
+/// ```
 #[track_caller]
 pub fn spawn_supervised<F>(future: F) -> JoinHandle<Result<F::Output, Panicked>>
 where
@@ -121,6 +147,18 @@ impl core::error::Error for Panicked {}
 /// The result of a task, as a future.
 ///
 /// Resolves to `None` when the task was aborted. Dropping it lets the task run on.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{spawn, task::yield_now};
+///
+/// let handle = spawn(async { 7 });
+/// assert!(!handle.is_finished());
+/// yield_now().await;
+/// assert!(handle.is_finished());
+/// assert_eq!(handle.await, Some(7));
+/// # });
+/// ```
 pub struct JoinHandle<T> {
     state: Rc<JoinState<T>>,
 }

@@ -35,6 +35,21 @@ const CACHE_LEN_MAX: usize = 128 << 20;
 ///
 /// As an argument of `main` it takes the machine's next disk. A read that is dropped before it is done leaves nothing
 /// behind; a dropped write may have been executed or not, in whole or in parts.
+///
+/// ```
+/// # use unikernel_rt::sim::SimDisk;
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_blockfs::Disk;
+///
+/// let disk = Disk::new(SimDisk::new(1 << 20).device());
+/// assert_eq!(disk.len(), 1 << 20);
+///
+/// // A part of it is a disk, too, with the same cache.
+/// let second_half = disk.part(1 << 19..1 << 20).map_err(|cause| cause.to_string()).unwrap();
+/// assert_eq!(second_half.len(), 1 << 19);
+/// # Ok::<_, unikernel_blockfs::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Disk {
     shared: Rc<Shared>,

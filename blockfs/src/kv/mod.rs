@@ -71,8 +71,7 @@ use unikernel_rt::{
 /// use unikernel_blockfs::{Disk, kv::{Batch, KvStore}};
 /// # use unikernel_rt::sim::SimDisk;
 ///
-/// # #[unikernel_rt::test]
-/// # async fn store() -> unikernel_blockfs::Result {
+/// # unikernel_rt::sim::run("", async {
 /// # let disk = Disk::new(SimDisk::new(1 << 20).device());
 /// let store = KvStore::open_or_create(disk).await?;
 /// store.put(b"user/7/name", b"Ada").await?;
@@ -87,8 +86,9 @@ use unikernel_rt::{
 /// while let Some((key, value)) = users.next().await? {
 ///     assert_eq!((&key[..], &value[..]), (&b"user/7/mail"[..], &b"ada@example.org"[..]));
 /// }
-/// store.close().await
-/// # }
+/// store.close().await?;
+/// # Ok::<_, unikernel_blockfs::Error>(())
+/// # }).unwrap();
 /// ```
 ///
 /// **Durable:** when [`put`](Self::put), [`delete`](Self::delete) or [`commit`](Self::commit) has returned, its changes

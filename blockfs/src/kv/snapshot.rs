@@ -13,6 +13,21 @@ use core::ops::{Bound, RangeBounds};
 ///
 /// It costs little to make. While it is there, pages that it needs are not used again, and the entries of the log at
 /// its moment stay in memory: at most about as much as the log is long.
+///
+/// ```
+/// # use unikernel_rt::sim::SimDisk;
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_blockfs::{Disk, kv::KvStore};
+///
+/// # let store = KvStore::open_or_create(Disk::new(SimDisk::new(1 << 20).device())).await?;
+/// store.put(b"colour", b"blue").await?;
+/// let before = store.snapshot();
+/// store.put(b"colour", b"red").await?;
+/// assert_eq!(before.get(b"colour").await?.as_deref(), Some(&b"blue"[..]));
+/// assert_eq!(store.get(b"colour").await?.as_deref(), Some(&b"red"[..]));
+/// # Ok::<_, unikernel_blockfs::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Snapshot(pub(super) Rc<Moment>);
 

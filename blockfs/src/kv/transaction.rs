@@ -162,8 +162,7 @@ impl KvStore {
     /// ```
     /// # use unikernel_blockfs::{Disk, kv::KvStore};
     /// # use unikernel_rt::sim::SimDisk;
-    /// # #[unikernel_rt::test]
-    /// # async fn transactions() -> unikernel_blockfs::Result {
+    /// # unikernel_rt::sim::run("", async {
     /// # let store = KvStore::open_or_create(Disk::new(SimDisk::new(1 << 20).device())).await?;
     /// let visits = store
     ///     .transaction(async |tx| {
@@ -173,8 +172,8 @@ impl KvStore {
     ///     })
     ///     .await?;
     /// # assert_eq!(visits, 1);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<_, unikernel_blockfs::Error>(())
+    /// # }).unwrap();
     /// ```
     ///
     /// # Errors

@@ -5,6 +5,14 @@ use core::{convert::Infallible, fmt, str::FromStr};
 use zeroize::Zeroizing;
 
 /// A password or a key. It shows as `***`, and is overwritten when it goes.
+///
+/// ```
+/// use unikernel_rt::config::Secret;
+///
+/// let token: Secret = "hunter2".parse().unwrap();
+/// assert_eq!(format!("{token} {token:?}"), "*** ***");
+/// assert_eq!(token.expose(), "hunter2");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 

@@ -15,6 +15,20 @@ const OTHER: &str = "other";
 
 /// A counter for each combination of values that its labels `LABELS` have, up to a number: what comes later is counted
 /// together, under `other`. So a peer who invents values cannot fill the memory.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::metrics::CounterFamily;
+///
+/// static ORDERS: CounterFamily<1> = CounterFamily::new("shop_orders_by_payment_total", "Orders.", ["payment"], 10);
+///
+/// ORDERS.with(["card"]).increment();
+/// // Where counting has to be cheap it is looked for once.
+/// let cash = ORDERS.with(["cash"]);
+/// cash.add(2);
+/// assert_eq!((ORDERS.with(["card"]).get(), cash.get()), (1, 2));
+/// # });
+/// ```
 pub struct CounterFamily<const LABELS: usize> {
     name: &'static str,
     help: &'static str,

@@ -77,6 +77,18 @@ enum Unit {
 }
 
 /// How often values of each magnitude occurred.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{metrics::{Histogram, Stopwatch}, time::{Duration, sleep}};
+///
+/// static PACKING: Histogram = Histogram::seconds("shop_packing_seconds", "How long an order was packed.");
+///
+/// let stopwatch = Stopwatch::start();
+/// sleep(Duration::from_millis(20)).await;
+/// PACKING.observe_micros(stopwatch.micros());
+/// # });
+/// ```
 pub struct Histogram {
     name: &'static str,
     help: &'static str,

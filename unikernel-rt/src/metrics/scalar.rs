@@ -7,6 +7,18 @@ use super::{
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// A number that only grows.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::metrics::Counter;
+///
+/// static ORDERS: Counter = Counter::new("shop_orders_total", "Orders that were taken.");
+///
+/// ORDERS.increment();
+/// ORDERS.add(2);
+/// assert_eq!(ORDERS.get(), 3);
+/// # });
+/// ```
 pub struct Counter {
     name: &'static str,
     help: &'static str,
@@ -62,6 +74,18 @@ impl Metric for Counter {
 }
 
 /// A number that goes up and down.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::metrics::Gauge;
+///
+/// static WAITING: Gauge = Gauge::new("shop_orders_waiting", "Orders that nobody has packed yet.");
+///
+/// WAITING.add(5);
+/// WAITING.add(-2);
+/// assert_eq!(WAITING.get(), 3);
+/// # });
+/// ```
 pub struct Gauge {
     name: &'static str,
     help: &'static str,

@@ -55,6 +55,21 @@ impl Faults {
 }
 
 /// Two ports joined by a cable.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{device::{Frame, NetDevice}, sim::{Faults, cable}, time::{Duration, Instant}};
+/// use std::future::poll_fn;
+///
+/// let (mut one, mut other) = cable(Faults { delay: Duration::from_millis(20), ..Faults::NONE });
+/// assert!(one.transmit(Frame::from_bytes(&[0xff; 60])).is_ok());
+/// one.flush();
+/// assert!(other.receive().is_none());
+/// poll_fn(|cx| other.poll_ready(cx)).await;
+/// assert_eq!(other.receive().map(|frame| frame.len()), Some(60));
+/// assert_eq!(Instant::now(), Instant::from_millis(20));
+/// # });
+/// ```
 pub fn cable(faults: Faults) -> (SimPort, SimPort) {
     let mut ports = hub(2, faults).into_iter();
     match (ports.next(), ports.next()) {

@@ -18,6 +18,22 @@ use std::{boxed::Box, rc::Rc, string::String, vec, vec::Vec};
 
 /// A simulated disk: the test keeps this handle, the machine gets [`device`](SimDisk::device). Clones are the same disk.
 /// Its memory is sparse: zeros take no place.
+///
+/// ```
+/// use unikernel_rt::sim::{SimDisk, Survivors};
+///
+/// let disk = SimDisk::new(1 << 20);
+/// disk.poke(4096, b"hello");
+/// assert_eq!(disk.peek(4096, 5), b"hello");
+///
+/// // What a program writes between these two can be looked at after every loss of power there could have been.
+/// disk.record();
+/// let recording = disk.end_recording();
+/// for count in 0..=recording.len() {
+///     let found = recording.cut(count, Survivors::None);
+///     assert_eq!(found.peek(4096, 5), b"hello");
+/// }
+/// ```
 #[derive(Clone)]
 pub struct SimDisk(Rc<RefCell<State>>);
 

@@ -19,6 +19,17 @@ static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A file as a disk: what is written is in the file at once, what is flushed is on its medium. Requests block, so it is
 /// for tools and tests.
+///
+/// ```
+/// use unikernel_rt::{device::BlockDevice, sim::FileDisk};
+///
+/// # let path = std::env::temp_dir().join(format!("file-disk-{}.img", std::process::id()));
+/// std::fs::write(&path, [0; 1 << 20])?;
+/// let disk = FileDisk::open(&path, true)?;
+/// assert_eq!((disk.info().len, disk.info().is_read_only), (1 << 20, false));
+/// # std::fs::remove_file(&path)?;
+/// # std::io::Result::Ok(())
+/// ```
 pub struct FileDisk {
     file: File,
     info: BlockInfo,

@@ -11,6 +11,28 @@ use core::{
 };
 
 /// A queue of at most `capacity` values (at least one).
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{spawn, sync::channel};
+///
+/// let (sender, mut receiver) = channel(8);
+/// let worker = spawn(async move {
+///     let mut sum = 0;
+///     // Ends when the last sender is gone.
+///     while let Some(number) = receiver.receive().await {
+///         sum += number;
+///     }
+///     sum
+/// });
+/// for number in 1..=4 {
+///     // Waits while eight are in it.
+///     sender.send(number).await.expect("the worker listens");
+/// }
+/// drop(sender);
+/// assert_eq!(worker.await, Some(10));
+/// # });
+/// ```
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Rc::new(RefCell::new(Shared {
         queue: VecDeque::new(),

@@ -10,6 +10,23 @@ use core::{
 };
 
 /// An event. A notification that nobody waits for is kept, once.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use std::{cell::Cell, rc::Rc};
+/// use unikernel_rt::{spawn, sync::Notify};
+///
+/// let ready = Rc::new((Cell::new(false), Notify::new()));
+/// let setting = Rc::clone(&ready);
+/// spawn(async move {
+///     setting.0.set(true);
+///     setting.1.notify_all();
+/// });
+/// while !ready.0.get() {
+///     ready.1.notified().await;
+/// }
+/// # });
+/// ```
 pub struct Notify {
     kept: Cell<bool>,
     waiters: RefCell<WaitList>,

@@ -10,6 +10,20 @@ use core::{
 };
 
 /// A pair that passes one value.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::{spawn, sync::oneshot};
+///
+/// let (answer, question) = oneshot();
+/// spawn(async move { answer.send(42) });
+/// assert_eq!(question.await, Some(42));
+///
+/// let (answer, question) = oneshot::<u32>();
+/// drop(answer);
+/// assert_eq!(question.await, None);
+/// # });
+/// ```
 pub fn oneshot<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
     let slot = Rc::new(RefCell::new(Slot { value: None, waker: None, sender_gone: false }));
     (OneshotSender(Rc::downgrade(&slot)), OneshotReceiver(slot))

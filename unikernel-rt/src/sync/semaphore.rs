@@ -5,6 +5,20 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 
 /// Hands out a fixed number of permits. Cloning shares them.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::sync::Semaphore;
+///
+/// // Two may use it at a time.
+/// let uploads = Semaphore::new(2);
+/// let first = uploads.acquire().await;
+/// let _second = uploads.acquire().await;
+/// assert!(uploads.try_acquire().is_none());
+/// drop(first);
+/// assert_eq!(uploads.available(), 1);
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Semaphore(Rc<Inner>);
 

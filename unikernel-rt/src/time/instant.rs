@@ -8,6 +8,18 @@ use core::{
 };
 
 /// A moment, in microseconds since boot. Never steps back, and never stops while the machine runs.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::time::{Duration, Instant, sleep};
+///
+/// let start = Instant::now();
+/// sleep(Duration::from_secs(90)).await;
+/// // In a test time is virtual, so this is exact, and took no time.
+/// assert_eq!(start.elapsed(), Duration::from_secs(90));
+/// assert_eq!(Instant::now(), start + Duration::from_secs(90));
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 

@@ -19,6 +19,18 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 }
 
 /// A future that is ready from its deadline on. It starts its timer when it is first polled.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::time::{Duration, Instant, sleep};
+///
+/// let mut idle = sleep(Duration::from_secs(30));
+/// // Somebody has come meanwhile, so the time begins anew.
+/// idle.reset(Instant::now() + Duration::from_secs(60));
+/// idle.await;
+/// assert_eq!(Instant::now(), Instant::from_millis(60_000));
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Sleep {
     deadline: Instant,

@@ -11,6 +11,16 @@ use core::{
 
 /// Runs `future` for at most `limit`. On [`Elapsed`] the future has been dropped: what that cancels, its own
 /// documentation says.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::time::{Duration, sleep, timeout};
+///
+/// let slow = async { sleep(Duration::from_secs(10)).await };
+/// assert!(timeout(Duration::from_secs(1), slow).await.is_err());
+/// assert_eq!(timeout(Duration::from_secs(1), async { 5 }).await, Ok(5));
+/// # });
+/// ```
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     let mut future = pin!(future);
     let mut limit = pin!(sleep(limit));
