@@ -19,7 +19,9 @@ use crate::{
     ending::Ending,
     environment::{Environment, Inherited},
     fs::{print, unless_unheard},
-    image, install, module, net, package, port, qemu,
+    image, install, module, net, package,
+    port::{self, Port},
+    qemu,
     qmp::Qmp,
     registry::Registration,
     settings::{Options, Settings},
@@ -113,7 +115,10 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     }
     let origin = package::origin_of(&arguments.elf)?;
     let accel = accel::choose(arguments.options.accel, accel::kvm())?;
-    let settings = Settings::merge(&origin.settings, arguments.options, is_test).map_err(anyhow::Error::msg)?;
+    let mut settings = Settings::merge(&origin.settings, arguments.options, is_test).map_err(anyhow::Error::msg)?;
+    if !arguments.dry_run {
+        settings.ports = settle(&settings.ports)?;
+    }
     let mut extra = extra_arguments()?;
     extra.extend(arguments.gdb.iter().flat_map(|socket| paused(socket)));
     let modules = module::pack(&settings.modules, &arguments.elf)?;
@@ -151,7 +156,6 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         return unless_unheard(print(&line).map(|()| 0).map_err(Into::into));
     }
     let program = install::qemu().map_err(anyhow::Error::msg)?;
-    port::check_free(&settings.ports)?;
     let timeout = settings.timeout.or(is_test.then_some(TEST_TIMEOUT));
     // A test that is stopped has not passed, and without ACPI a microvm has no power button.
     let can_stop = !is_test && !settings.machine.is_without_acpi();
@@ -170,6 +174,15 @@ pub fn run(arguments: Arguments) -> Result<u8> {
     let command = plan.command(&program, words.into_iter().chain(registered).collect())?;
     let _network = plan.set_up()?;
     boot(command, build, bounds, (orders, events), arguments.gdb.is_some(), cores.as_deref())
+}
+
+/// The ports with a number each; those that had none are told.
+pub(crate) fn settle(ports: &[Port]) -> Result<Vec<Port>> {
+    let settled = port::settle(ports)?;
+    for (_, port) in ports.iter().zip(&settled).filter(|(port, _)| port.host == 0) {
+        eprintln!("unikernel: {} leads to port {} of the machine", port.place(), port.guest);
+    }
+    Ok(settled)
 }
 
 /// What the console is decoded with.

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSettings {
-    /// Forwarded ports, `"HOST:GUEST"`.
+    /// Forwarded ports, as for `--port`.
     #[serde(default)]
     pub ports: Vec<String>,
     /// Such as `"64M"`.
@@ -41,8 +41,9 @@ pub struct PackageSettings {
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Virtual machine")]
 pub struct Options {
-    /// Forwards a port of 127.0.0.1 to the VM; repeat for several. Replaces the package's ports.
-    #[arg(short, long = "port", value_name = "HOST:GUEST")]
+    /// Forwards a port of this machine to the VM: `8080:80`, on 127.0.0.1; `0.0.0.0:8080:80`, on all addresses; `0:80`, a free
+    /// port, which is then printed; `5353:53/udp`, for datagrams. Repeat for several. Replaces the package's ports.
+    #[arg(short, long = "port", value_name = "[ADDRESS:]HOST:GUEST[/udp]")]
     pub ports: Vec<Port>,
     /// Memory of the VM, such as `64M` or `1G`.
     #[arg(short, long, value_name = "SIZE")]
@@ -302,6 +303,7 @@ mod tests {
             "--net=private=lan,mac=02:00:00:00:00:01",
             "--port=1:2",
             "--port=3:4",
+            "--port=0.0.0.0:0:53/udp",
             "--module=key.pem=my key",
             "--env-file=my env",
             "--env=A=b=c",
@@ -320,7 +322,7 @@ mod tests {
         let merge = |options, is_test| Settings::merge(&package, options, is_test).unwrap();
         let plain = merge(Options::default(), false);
         assert_eq!((plain.ports[0].host, plain.memory.to_string()), (8080, "5M".into()));
-        let ports = vec![Port { host: 9090, guest: 80 }];
+        let ports = vec!["9090:80".parse::<Port>().unwrap()];
         assert_eq!(merge(Options { ports: ports.clone(), ..Default::default() }, false).ports, ports);
         assert_eq!(merge(Options { nets: vec![Net::of(Kind::None)], ..Default::default() }, false).ports, []);
         let useless = Options { nets: vec![Net::of(Kind::None)], ports, ..Default::default() };

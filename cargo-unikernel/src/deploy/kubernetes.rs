@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Plan, yaml};
-use crate::boot_disk::oci::KERNEL;
+use crate::{
+    boot_disk::oci::KERNEL,
+    port::{Port, Protocol},
+};
 
 /// What KubeVirt starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,8 @@ const GRACE_SECONDS: u64 = 15;
 
 /// A pod whose container is a machine, by urunc.
 pub(crate) fn urunc(plan: &Plan) -> String {
-    let ports: Vec<_> = plan.ports.iter().map(|port| json!({ "containerPort": port.guest })).collect();
+    let ports: Vec<_> =
+        plan.ports.iter().map(|port| with_protocol(*port, json!({ "containerPort": port.guest }))).collect();
     let container = json!({
         "name": plan.name,
         "image": plan.reference.to_string(),
@@ -79,13 +83,29 @@ pub(crate) fn urunc(plan: &Plan) -> String {
     yaml::documents(&[vec![pod], service(plan)].concat())
 }
 
+/// Names differ where one number is used for connections and for datagrams.
+fn service_port(port: Port) -> Value {
+    let suffix = if port.protocol == Protocol::Udp { "-udp" } else { "" };
+    // A cluster has all numbers free, so that any is the app's own.
+    let seen = if port.host == 0 { port.guest } else { port.host };
+    let name = format!("port-{}{suffix}", port.guest);
+    with_protocol(port, json!({ "name": name, "port": seen, "targetPort": port.guest }))
+}
+
+/// Kubernetes takes a port for TCP where nothing is said.
+fn with_protocol(port: Port, mut value: Value) -> Value {
+    if port.protocol == Protocol::Udp {
+        value["protocol"] = "UDP".into();
+    }
+    value
+}
+
 /// For the ports, if there are any.
 fn service(plan: &Plan) -> Vec<Value> {
     if plan.ports.is_empty() || !plan.has_network {
         return Vec::new();
     }
-    let port = |port: &crate::port::Port| json!({ "name": format!("port-{}", port.guest), "port": port.host, "targetPort": port.guest });
-    let ports: Vec<_> = plan.ports.iter().map(port).collect();
+    let ports: Vec<_> = plan.ports.iter().map(|port| service_port(*port)).collect();
     vec![json!({
         "apiVersion": "v1",
         "kind": "Service",

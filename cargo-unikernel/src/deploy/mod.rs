@@ -37,8 +37,8 @@ pub struct Export {
     /// Memory of the machine, such as `64M` or `1G`.
     #[arg(short, long, value_name = "SIZE")]
     memory: Option<Memory>,
-    /// A port that the app serves, and under which number others see it; repeat for several.
-    #[arg(short, long = "port", value_name = "HOST:GUEST")]
+    /// A port that the app serves, and under which number others see it, with `/udp` where it is that; repeat for several.
+    #[arg(short, long = "port", value_name = "HOST:GUEST[/udp]")]
     ports: Vec<Port>,
     /// `none`: the machine has no network port.
     #[arg(long, value_name = "KIND")]

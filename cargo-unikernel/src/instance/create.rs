@@ -63,7 +63,7 @@ pub struct Create {
     boot_arguments: Vec<String>,
 }
 
-/// Package names begin with a letter, ports with a digit.
+/// Package names begin with a letter, ports with a digit or, where they are wrong, a bracket.
 #[derive(Clone, Debug, PartialEq)]
 enum PackageOrPort {
     Package(String),
@@ -74,7 +74,7 @@ impl FromStr for PackageOrPort {
     type Err = String;
     fn from_str(text: &str) -> Result<PackageOrPort, String> {
         match text.bytes().next() {
-            Some(b'0'..=b'9') => text.parse().map(PackageOrPort::Port),
+            Some(b'0'..=b'9' | b'[') => text.parse().map(PackageOrPort::Port),
             Some(_) => Ok(PackageOrPort::Package(text.into())),
             None => Err("write `-p HOST:GUEST` for a port, or `-p NAME` for a package".into()),
         }
@@ -180,8 +180,10 @@ mod tests {
         let check = |text: &str, expected: Option<PackageOrPort>| {
             assert_eq!(text.parse::<PackageOrPort>().ok(), expected, "{text}");
         };
-        check("8080:80", Some(PackageOrPort::Port(Port { host: 8080, guest: 80 })));
-        check("80", Some(PackageOrPort::Port(Port { host: 80, guest: 80 })));
+        check("8080:80", Some(PackageOrPort::Port("8080:80".parse().unwrap())));
+        check("80", Some(PackageOrPort::Port("80:80".parse().unwrap())));
+        check("0.0.0.0:53:53/udp", Some(PackageOrPort::Port("0.0.0.0:53:53/udp".parse().unwrap())));
+        check("[::1]:80:80", None);
         check("hello", Some(PackageOrPort::Package("hello".into())));
         check("8080:", None);
         check("", None);

@@ -137,8 +137,9 @@ pub struct Clone {
     name: Name,
     /// The name of the copy.
     copy: Name,
-    /// Forwards a port of 127.0.0.1 to the copy; repeat for several. Without it, each port of the instance gets a free one.
-    #[arg(short, long = "port", value_name = "HOST:GUEST")]
+    /// Forwards a port of this machine to the copy, as for `create`; repeat for several. Without it, each port of the instance
+    /// gets a free one.
+    #[arg(short, long = "port", value_name = "[ADDRESS:]HOST:GUEST[/udp]")]
     ports: Vec<Port>,
     /// Prints what was made as JSON.
     #[arg(long)]

@@ -41,7 +41,7 @@ fn ended(summary: &Summary, now_ms: u64) -> String {
 /// What a command says about the one instance it was about.
 pub fn sentence(summary: &Summary) -> String {
     let Summary { name, state, ports, .. } = summary;
-    let forwarded = ports.iter().map(|port| format!("localhost:{} leads to its port {}", port.host, port.guest));
+    let forwarded = ports.iter().map(|port| format!("{} leads to its port {}", port.place(), port.guest));
     let addresses: Vec<String> =
         forwarded.chain(summary.addresses.iter().map(|address| format!("its address is {address}"))).collect();
     match (state, &summary.ended) {
@@ -96,10 +96,7 @@ pub(crate) fn time(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        instance::{Restart, provider::Ended},
-        port::Port,
-    };
+    use crate::instance::{Restart, provider::Ended};
 
     fn summary(name: &str, state: State) -> Summary {
         Summary {
@@ -123,19 +120,22 @@ mod tests {
 
     #[test]
     fn a_table_and_a_sentence() {
-        let ports = vec![Port { host: 8080, guest: 80 }];
+        let ports = vec!["8080:80".parse().unwrap(), "0.0.0.0:5353:53/udp".parse().unwrap()];
         let running = Summary { up_seconds: Some(125), ports, ..summary("web", State::Running) };
         let ended = Ended { code: 101, words: "the app panicked (exit code 101)".into(), at_ms: now_ms() - 3_600_500 };
         let ended = Summary { restarts: 3, ended: Some(ended), ..summary("b", State::Ended) };
         let damaged = Summary { problem: Some("no".into()), image: "".into(), ..summary("c", State::Damaged) };
         assert_eq!(
             table(&[running.clone(), ended.clone(), damaged]),
-            "NAME  STATE    UP     IMAGE      PORTS    RESTARTS  ENDED\n\
-             web   running  2m05s  hello.elf  8080:80         0\n\
-             b     ended           hello.elf                  3  1h00m ago: the app panicked (exit code 101)\n\
-             c     damaged                                    0  no\n"
+            "NAME  STATE    UP     IMAGE      PORTS                        RESTARTS  ENDED\n\
+             web   running  2m05s  hello.elf  8080:80,0.0.0.0:5353:53/udp         0\n\
+             b     ended           hello.elf                                      3  1h00m ago: the app panicked (exit code 101)\n\
+             c     damaged                                                        0  no\n"
         );
-        assert_eq!(sentence(&running), "web: running; localhost:8080 leads to its port 80");
+        assert_eq!(
+            sentence(&running),
+            "web: running; localhost:8080 leads to its port 80, 0.0.0.0:5353/udp leads to its port 53"
+        );
         assert_eq!(sentence(&ended), "b: ended; the app panicked (exit code 101)");
         assert_eq!(sentence(&summary("d", State::Dead)), "d: dead");
     }

@@ -22,6 +22,7 @@ use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 
 use crate::{
     build::{self, Selection},
+    runner,
     settings::Options,
 };
 use sources::Sources;
@@ -53,7 +54,9 @@ const QUIET: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Goes on until it is told to stop; the result is the exit code of the last machine.
-pub fn exec(arguments: Arguments) -> Result<u8> {
+pub fn exec(mut arguments: Arguments) -> Result<u8> {
+    // Once for all machines: who has a page open finds the next one at the same port.
+    arguments.options.ports = runner::settle(&arguments.options.ports)?;
     let (sender, events) = mpsc::channel();
     let mut signals = Signals::new(TERM_SIGNALS).context("cannot listen for signals")?;
     let of_signals = sender.clone();

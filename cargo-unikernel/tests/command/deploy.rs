@@ -122,8 +122,12 @@ fn clusters() {
     });
     assert_eq!(all[0]["spec"]["template"]["spec"]["domain"]["firmware"]["kernelBoot"], expected);
     assert_eq!((all.len(), &all[0]["spec"]["template"]["spec"]["networks"]), (1, &json!([])));
-    let all = parse(&says(&stage, "web.tar --for urunc -p 80:8080"));
+    let all = parse(&says(&stage, "web.tar --for urunc -p 80:8080 -p 0:53/udp"));
     assert_eq!((&all[0]["kind"], &all[0]["spec"]["runtimeClassName"]), (&"Pod".into(), &"urunc".into()));
+    let ports = json!([{ "containerPort": 8080 }, { "containerPort": 53, "protocol": "UDP" }]);
+    assert_eq!(all[0]["spec"]["containers"][0]["ports"], ports);
+    let datagrams = json!({ "name": "port-53-udp", "port": 53, "targetPort": 53, "protocol": "UDP" });
+    assert_eq!(all[1]["spec"]["ports"][1], datagrams);
     // The one that lies beside the image.
     let beside = parse(&fs::read_to_string(stage.path("web.tar.kubernetes.yaml")).unwrap());
     assert_eq!(beside[0]["metadata"]["name"], "web");

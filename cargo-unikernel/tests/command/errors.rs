@@ -67,6 +67,8 @@ fn a_boot_argument_is_no_pair() {
 fn options_are_wrong() {
     for (option, part) in [
         ("-p http:80", "`http:80` is no port; write HOST:GUEST, such as `8080:80`"),
+        ("-p 80:80/sctp", "`80:80/sctp` is no port: `/sctp` is neither `/tcp` nor `/udp`"),
+        ("-p [::1]:80:80", "`[::1]:80:80` is no port: QEMU forwards from IPv4 addresses only"),
         ("-m lots", "`lots` is no memory size; write a number with K, M or G"),
         ("--machine virt", "`virt` is no machine type of ours; choose `q35`, `pc` or `microvm`"),
         ("--accel hvf", "`hvf` is no acceleration; choose `kvm` or `tcg`"),

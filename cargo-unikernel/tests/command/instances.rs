@@ -205,6 +205,29 @@ fn policies_start_it_again() {
     assert!(home.is_empty());
 }
 
+/// What is free when it is made is what it has from then on.
+#[test]
+fn an_instance_keeps_the_ports_that_were_chosen() {
+    let home = Home::new();
+    let made = home.says("create web --image app -p 0:80 -p 127.0.0.2:0:53/udp --json");
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let ports = made["ports"].as_array().unwrap();
+    let host = |index: usize| ports[index]["host"].as_u64().unwrap();
+    assert!(host(0) != 0 && host(1) != 0, "{made}");
+    let expected = serde_json::json!([
+        { "address": "127.0.0.1", "host": host(0), "guest": 80, "protocol": "tcp" },
+        { "address": "127.0.0.2", "host": host(1), "guest": 53, "protocol": "udp" },
+    ]);
+    assert_eq!(made["ports"], expected);
+    home.wait("web", |state| state["state"] == "ended");
+    home.says("start web");
+    assert_eq!(home.wait("web", |state| state["state"] == "ended")["ports"], expected);
+    let list = home.says("list");
+    assert!(list.contains(&format!(" {}:80,127.0.0.2:{}:53/udp ", host(0), host(1))), "{list}");
+    home.says("delete web");
+    assert!(home.is_empty());
+}
+
 /// A QEMU that never answers, and has told its process id.
 fn silent_qemu(home: &Home) {
     let pid = home.0.path("pid");

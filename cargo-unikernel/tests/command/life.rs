@@ -38,6 +38,20 @@ fn the_end_of_qemu_itself_is_told_apart() {
     check("kill -9 $$", 137, "", "unikernel: QEMU was killed by signal 9 (exit code 137)\n");
 }
 
+/// Which one is chosen is printed, and QEMU is told the same.
+#[test]
+fn a_free_port_is_chosen_and_named() {
+    let stage = Stage::new();
+    stage.program("qemu-system-x86_64", "echo \"$@\"; exit 1");
+    let shown = stage.run("runner app --accel tcg -p 0:80 -p 0.0.0.0:0:53/udp");
+    let words: Vec<&str> = shown.stderr.split_whitespace().filter(|word| word.contains(':')).collect();
+    let [_, tcp, _, udp] = words[..] else { panic!("{shown:?}") };
+    let (tcp, udp) = (tcp.replace("localhost", "tcp:127.0.0.1"), udp.replace("0.0.0.0", "udp:0.0.0.0"));
+    let udp = udp.strip_suffix("/udp").unwrap();
+    assert!(shown.stdout.contains(&format!("hostfwd={tcp}-:80,hostfwd={udp}-:53 ")), "{shown:?}");
+    assert!(!tcp.ends_with(":0") && !udp.ends_with(":0"), "{shown:?}");
+}
+
 #[test]
 fn a_real_machine_boots_and_ends() {
     for machine in ["q35", "pc", "microvm", "microvm,acpi=off"] {

@@ -51,6 +51,17 @@ fn ports_capture_and_boot_arguments() {
 }
 
 #[test]
+fn ports_have_addresses_and_protocols() {
+    check(
+        "--machine pc -p 0:80 -p 0.0.0.0:8080:80 -p 5353:53/udp -p 127.0.0.2:0:7/udp",
+        "-M pc -accel tcg -cpu max -m 64M -smp 1 MACHINE -device virtio-rng-pci \
+         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:0-:80,hostfwd=tcp:0.0.0.0:8080-:80,\
+         hostfwd=udp:127.0.0.1:5353-:53,hostfwd=udp:127.0.0.2:0-:7 \
+         -device virtio-net-pci,netdev=net0,romfile= -kernel app",
+    );
+}
+
+#[test]
 fn the_environment_stands_on_no_command_line() {
     let stage = Stage::new();
     let shown = stage.run("runner app --dry-run --accel tcg --machine pc --net none --env TOKEN=hunter2");

@@ -7,7 +7,7 @@ use e2e::{
 };
 use std::{
     io::Write,
-    net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
     thread,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -90,13 +90,13 @@ fn three_network_ports() {
 
 #[test]
 fn datagrams_come_back() {
-    let (web, echo) = (free_port(), free_port());
-    let qemu = format!(
-        "-netdev user,id=n,hostfwd=tcp:127.0.0.1:{web}-:8080,hostfwd=udp:127.0.0.1:{echo}-:7 \
-         -device virtio-net-pci,netdev=n,romfile="
-    );
-    let vm = Vm::start_with("e2e-guest", "--net none", &qemu);
-    vm.says("network: address 10.0.2.15");
+    let vm = Vm::serving("e2e-guest", "--port 0:7/udp --port 127.0.0.2:0:8080 --port 0.0.0.0:0:8080");
+    let chosen = |place: &str, leads_to: &str| -> u16 {
+        let said = vm.said();
+        let parts = said.split(&format!("unikernel: {place}:")).nth(1).and_then(|rest| rest.split_once(leads_to));
+        parts.unwrap_or_else(|| panic!("{said}")).0.parse().unwrap()
+    };
+    let echo = chosen("localhost", "/udp leads to port 7 of the machine\n");
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect((Ipv4Addr::LOCALHOST, echo)).unwrap();
@@ -107,7 +107,16 @@ fn datagrams_come_back() {
         let received_len = socket.recv(&mut received).unwrap();
         assert_eq!(received[..received_len], sent, "{len} bytes");
     }
-    assert_eq!(client::get(web, "/number/7").body, b"7");
+    // On one address, and on all.
+    let http = " leads to port 8080 of the machine\n";
+    let (one, all) = (chosen("127.0.0.2", http), chosen("0.0.0.0", http));
+    for (address, port, is_there) in
+        [([127, 0, 0, 2], one, true), ([127, 0, 0, 1], one, false), ([127, 0, 0, 3], all, true)]
+    {
+        let connected = TcpStream::connect((Ipv4Addr::from(address), port));
+        assert_eq!(connected.is_ok(), is_there, "{address:?}:{port}");
+    }
+    assert_eq!(client::get(all, "/number/7").body, b"7");
 }
 
 /// The machine's clock chip says what this computer's does, to the second.

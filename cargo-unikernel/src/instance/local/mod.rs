@@ -111,13 +111,14 @@ fn is_active(locked: &Locked) -> Result<bool> {
 }
 
 impl Provider for Local {
-    fn create(&self, order: Order) -> Result<Summary> {
+    fn create(&self, mut order: Order) -> Result<Summary> {
         let name = self.name_of(&order);
         if self.store.folder(&name).path().exists() {
             bail!("{}", store::taken(&name));
         }
         install::qemu().map_err(anyhow::Error::msg)?;
-        port::check_free(&order.settings.ports)?;
+        // What is free today is what it has from now on.
+        order.settings.ports = port::settle(&order.settings.ports)?;
         let watch = Watch::new()?;
         let draft = self.store.draft(&name)?;
         machine::lay_out(&draft, &order)?;
@@ -150,7 +151,7 @@ impl Provider for Local {
             return Ok(summary::of(&locked));
         }
         let machine = Machine::of(&locked)?;
-        port::check_free(&machine.settings.ports)?;
+        port::settle(&machine.settings.ports)?;
         check_network(&machine)?;
         launch(&locked, Start::default(), &Watch::new()?)?;
         Ok(summary::of(&locked))

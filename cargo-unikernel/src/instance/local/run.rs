@@ -99,7 +99,7 @@ fn boot(
     // Without it, log frames are shown as they are.
     let elf = elf_file.as_deref().map(image::read).transpose()?.unwrap_or_default();
     let program = install::qemu().map_err(anyhow::Error::msg)?;
-    port::check_free(&machine.settings.ports)?;
+    port::settle(&machine.settings.ports)?;
     let image = elf_file.clone().unwrap_or_else(|| folder.image());
     let mut console = Console::new(&image, &elf, machine.description.workspace.as_deref(), Lines::new(log));
     // Without a note `dump` does not find this machine, which is no reason not to run it.

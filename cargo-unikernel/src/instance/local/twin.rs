@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
 };
 
@@ -82,15 +81,10 @@ pub fn copy(original: &Folder, copy: &Folder, home: &Folder, ports: &[Port]) -> 
 /// Those that were asked for, or a free one of this machine for each of the original's.
 fn ports_for(original: &[Port], wanted: &[Port]) -> Result<Vec<Port>> {
     if !wanted.is_empty() {
-        port::check_free(wanted)?;
-        return Ok(wanted.to_vec());
+        return port::settle(wanted);
     }
-    // Held until all are chosen, so that no two are the same.
-    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port of this machine is free");
-    let holders = original.iter().map(|_| free()).collect::<Result<Vec<_>>>()?;
-    let port =
-        |(port, holder): (&Port, &TcpListener)| Ok(Port { host: holder.local_addr()?.port(), guest: port.guest });
-    original.iter().zip(&holders).map(port).collect()
+    let free: Vec<Port> = original.iter().map(|port| Port { host: 0, ..*port }).collect();
+    port::settle(&free)
 }
 
 /// All that never changes.
@@ -155,14 +149,17 @@ fn disks_for(disks: &[Attached], original: &Folder, copy: &Folder, home: &Folder
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
     fn a_copy_has_free_ports_of_its_own() {
         let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let taken = holder.local_addr().unwrap().port();
-        let original = [Port { host: taken, guest: 80 }, Port { host: 1, guest: 443 }];
+        let original = [format!("{taken}:80"), "1:443".into(), "0.0.0.0:1:53/udp".into()];
+        let original = original.map(|text| text.parse::<Port>().unwrap());
         let chosen = ports_for(&original, &[]).unwrap();
-        assert_eq!(chosen.iter().map(|port| port.guest).collect::<Vec<_>>(), [80, 443]);
+        let rest: Vec<_> = chosen.iter().map(|port| Port { host: 0, ..*port }.to_string()).collect();
+        assert_eq!(rest, ["0:80", "0:443", "0.0.0.0:0:53/udp"]);
         assert!(chosen[0].host != chosen[1].host && chosen.iter().all(|port| port.host != taken));
         let error = ports_for(&original, &original[..1]).unwrap_err().to_string();
         assert!(error.contains("is taken by another program"), "{error}");
