@@ -52,7 +52,7 @@ impl Acquire for ConfigPartition {
             let (device, text) = read(device).await;
             machine.add_disk(device);
             let text =
-                text.map_err(|cause| Error::msg(format!("disk {number} has no config partition to read: {cause}")))?;
+                text.map_err(|cause| Error::msg(format!("disk {number} cannot be searched for a config partition: {cause}")))?;
             let Some(text) = text else { continue };
             if is_there {
                 return Err(Error::msg(format!("disk {number} has another config partition; leave one of them out")));
@@ -79,7 +79,7 @@ async fn text_of(disk: &Disk) -> core::result::Result<Option<Vec<u8>>, Cause> {
     let mut mine = found.into_iter().filter(|partition| partition.kind == PartitionKind::Guid(CONFIG_PARTITION));
     let Some(partition) = mine.next() else { return Ok(None) };
     if mine.next().is_some() {
-        return Err(Cause::unsupported("it has several of them; leave all but one out"));
+        return Err(Cause::unsupported("it has several config partitions; leave all but one out"));
     }
     let part = disk.part(partition.range)?;
     // One byte more than may be, so that a longer text is noticed.
