@@ -2,13 +2,15 @@
 
 use std::{
     env,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::Write,
     os::unix::fs::FileExt,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use e2e::vm::{End, Vm};
+use tempfile::TempDir;
 
 const MACHINES: [&str; 4] = ["q35", "pc", "microvm", "microvm,acpi=off"];
 
@@ -93,9 +95,8 @@ fn a_wrong_text_is_refused() {
     check(b"\xff\xfe", "cannot start: the configuration in fw_cfg is no UTF-8 text");
 }
 
-/// A config partition made by the standard tool; its argument for the runner counts before main's arguments are acquired.
-#[test]
-fn a_partition_is_read_on_each_machine() {
+/// A disk with a config partition made by the standard tool, and this text on it.
+pub fn disk_with_partition(text: &[u8]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("disk");
     let disk = File::create(&path).unwrap();
@@ -104,7 +105,17 @@ fn a_partition_is_read_on_each_machine() {
     let script = b"label: gpt\nstart=1MiB, size=64KiB, type=37D7ED5E-A8BC-4DA7-AD33-FD667E755520\n";
     sfdisk.stdin.take().unwrap().write_all(script).unwrap();
     assert!(sfdisk.wait().unwrap().success());
-    disk.write_all_at(b"env.TOKEN=hunter2\nenv.GREETING=\"partition\"\nnumber=9\n", 1 << 20).unwrap();
+    disk.write_all_at(text, PARTITION_AT).unwrap();
+    (folder, path)
+}
+
+/// Where it begins.
+const PARTITION_AT: u64 = 1 << 20;
+
+/// Its argument for the runner counts before main's arguments are acquired.
+#[test]
+fn a_partition_is_read_on_each_machine() {
+    let (_folder, path) = disk_with_partition(b"env.TOKEN=hunter2\nenv.GREETING=\"partition\"\nnumber=9\n");
     for machine in MACHINES {
         let plain = end(&format!("--machine {machine} --disk {}", path.display()));
         let expected = "greeting <partition> number 9 token *** of 7 bytes";
@@ -112,7 +123,8 @@ fn a_partition_is_read_on_each_machine() {
     }
     let both = end(&format!("--env GREETING=fw_cfg number=1 --disk {}", path.display()));
     assert!(both.text.contains("greeting <fw_cfg> number 1 token *** of 7 bytes"), "{both:?}");
-    disk.write_all_at(b"log=info\n\0", 1 << 20).unwrap();
+    let disk = OpenOptions::new().write(true).open(&path).unwrap();
+    disk.write_all_at(b"log=info\n\0", PARTITION_AT).unwrap();
     let late = end(&format!("--disk {}", path.display()));
     let expected = "the boot argument `log` in the config partition comes too late";
     assert!(late.code == 2 && late.text.contains(expected), "{late:?}");

@@ -25,6 +25,7 @@ mod logs;
 mod lossy;
 mod machines;
 mod many;
+mod metadata;
 mod metrics;
 mod networks;
 mod new;
