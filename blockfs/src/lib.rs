@@ -55,7 +55,7 @@ mod tar;
 mod volume;
 
 pub use check::Report;
-pub use config::{CONFIG_PARTITION, ConfigPartition};
+pub use config::{CONFIG_MARK, CONFIG_PARTITION, ConfigPartition};
 pub use disk::{CacheStats, Disk, seal::Sealer};
 pub use error::{Cause, Error, Result};
 pub use file::File;

@@ -156,7 +156,10 @@ async fn a_disk_that_cannot_be_read() {
     let disk = disk_of(512, b"env.A=hunter2");
     disk.fail(BlockOp::Read, 1 << 20..(1 << 20) + 512, BlockError::Io, usize::MAX);
     let error = found(&[&SimDisk::new(1 << 20), &disk]).await.unwrap_err();
-    assert!(error.starts_with("disk 2 cannot be searched for a config partition: the disk reported an I/O error"), "{error}");
+    assert!(
+        error.starts_with("disk 2 cannot be searched for a config partition: the disk reported an I/O error"),
+        "{error}"
+    );
 }
 
 /// Of the four sources the partition is the third, in whatever order they are read.

@@ -132,6 +132,17 @@ impl Environment {
         self.0.is_empty()
     }
 
+    /// The keys that the machine finds, each once.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for key in self.0.iter().map(|(name, _)| format!("env.{name}")) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
     /// As the machine reads it.
     pub fn text(&self) -> String {
         let mut text = String::new();

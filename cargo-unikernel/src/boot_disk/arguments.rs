@@ -39,7 +39,7 @@ impl Arguments {
         let arguments = match self.none || !self.arguments.is_empty() {
             true => {
                 check_arguments(&self.arguments)?;
-                replace(&self.image, image, &self.arguments)?;
+                replace(&self.image, image, &Change { arguments: &self.arguments, config: None })?;
                 self.arguments
             }
             false => image.arguments,
@@ -53,12 +53,19 @@ impl Arguments {
     }
 }
 
-/// Writes a copy of the image with these, which then takes its place.
-fn replace(path: &Path, image: Opened, arguments: &[String]) -> Result<()> {
+/// What an image has from now on.
+pub(super) struct Change<'a> {
+    pub(super) arguments: &'a [String],
+    /// The text of its config partition; `None` leaves it as it is.
+    pub(super) config: Option<&'a str>,
+}
+
+/// Writes a copy of the image with that, which then takes its place.
+pub(super) fn replace(path: &Path, image: Opened, change: &Change<'_>) -> Result<()> {
     let draft = match image.format {
-        Format::Elf => with_section(path, &image.kernel, arguments)?,
-        Format::Oci => archive(path, &image, arguments)?,
-        format => convert::convert(format, disk(path, &image, arguments)?, path)?,
+        Format::Elf => with_section(path, &image.kernel, change.arguments)?,
+        Format::Oci => archive(path, &image, change)?,
+        format => convert::convert(format, disk(path, &image, change)?, path)?,
     };
     let sha256 = sha256_of(draft.path())?;
     let checksum = beside(path, ".sha256");
@@ -87,21 +94,22 @@ fn with_section(path: &Path, elf: &[u8], arguments: &[String]) -> Result<Draft> 
     Ok(draft)
 }
 
-/// The raw disk with these arguments, as a draft beside the image.
-fn disk(path: &Path, image: &Opened, arguments: &[String]) -> Result<Draft> {
+/// The changed raw disk, as a draft beside the image.
+fn disk(path: &Path, image: &Opened, change: &Change<'_>) -> Result<Draft> {
     let raw = image.raw.as_ref().expect("every other image has a disk");
     let draft = Draft::of(path)?;
     convert::to_raw(Format::Raw, raw.path(), draft.path())?;
-    opened::write_arguments(draft.path(), arguments)?;
+    opened::write_arguments(draft.path(), change.arguments)?;
+    change.config.map(|text| opened::write_config(draft.path(), text)).transpose()?;
     Ok(draft)
 }
 
-fn archive(path: &Path, image: &Opened, arguments: &[String]) -> Result<Draft> {
+fn archive(path: &Path, image: &Opened, change: &Change<'_>) -> Result<Draft> {
     ensure!(image.raw.is_some(), "there is no disk in {}; create the image again", path.display());
-    let qcow2 = convert::convert(Format::Qcow2, disk(path, image, arguments)?, path)?;
+    let qcow2 = convert::convert(Format::Qcow2, disk(path, image, change)?, path)?;
     let reference = image.reference.as_ref().expect("an archive has a name");
     let archive = Draft::called(path, "archive")?;
-    let parts = oci::Parts { disk: qcow2.path(), kernel: &image.kernel, arguments, reference };
+    let parts = oci::Parts { disk: qcow2.path(), kernel: &image.kernel, arguments: change.arguments, reference };
     oci::write(archive.path(), path, &parts)?;
     Ok(archive)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use super::{
-    Format, bare, beside, check_arguments, convert, esp,
+    Format, bare, beside, check_arguments, config, convert, esp,
     hash::sha256_of,
     layout, loaders,
     oci::{self, Reference},
@@ -19,6 +19,7 @@ use crate::{
     build,
     catalog::Record,
     deploy::{Plan, kubernetes},
+    environment::{EnvOptions, Environment},
     fs::{Draft, print},
     package, qemu,
 };
@@ -40,6 +41,9 @@ pub struct Create {
     /// Makes the image of a disk a partition; the app mounts it. Of several, in this order, the first has number 3.
     #[arg(long = "volume", value_name = "NAME=FILE")]
     volumes: Vec<Content>,
+    /// Variables for the app, on a config partition of the disk. Whoever can read the image can read them.
+    #[command(flatten)]
+    env: EnvOptions,
     /// What an OCI image is called, `[REGISTRY/]NAME[:TAG]`; without it, as its file.
     #[arg(long, value_name = "NAME")]
     reference: Option<Reference>,
@@ -87,7 +91,8 @@ struct Made {
 impl Create {
     /// Makes it, and says what it made.
     pub fn exec(self) -> Result<u8> {
-        self.check()?;
+        let environment = self.check()?;
+        let config = (!environment.is_empty()).then(|| environment.text());
         if self.dry_run {
             return self.print_commands();
         }
@@ -97,7 +102,11 @@ impl Create {
             None => build::reproducible(&self.selection)?,
         };
         let kernel = stripped(&crate::image::read(&built.image)?)?;
-        let made = self.make(&kernel).with_context(|| format!("cannot make {}", self.output.display()))?;
+        if config.is_some() {
+            config::check_reader(&kernel)?;
+        }
+        let made =
+            self.make(&kernel, config.as_deref()).with_context(|| format!("cannot make {}", self.output.display()))?;
         let sha256 = sha256_of(made.image.path())?;
         let mut texts = vec![(".sha256", checksum_line(&sha256, &self.output))];
         if self.image.is_none() {
@@ -106,13 +115,14 @@ impl Create {
         if self.format == Format::Oci {
             texts.push((".kubernetes.yaml", self.manifest(&built.image)?));
         }
-        let report = (made.disk_len, made.kernel_len);
+        let report = (made.disk_len, made.kernel_len, config.map(|_| environment.keys()));
         self.finish(made.image, &texts)?;
         self.remember(&built.image, &sha256);
         self.report(report, &sha256, &texts)
     }
 
-    fn check(&self) -> Result<()> {
+    /// The environment, when all is as it should be.
+    fn check(&self) -> Result<Environment> {
         check_arguments(&self.arguments)?;
         ensure!(
             self.format != Format::Elf || self.volumes.is_empty(),
@@ -122,10 +132,16 @@ impl Create {
             self.format == Format::Oci || self.reference.is_none(),
             "only an OCI image has a name of its own; leave away `--reference`, or add `--format oci`"
         );
-        Ok(())
+        let environment = Environment::of(&self.env).map_err(anyhow::Error::msg)?;
+        ensure!(
+            self.format != Format::Elf || environment.is_empty(),
+            "a kernel has no partition for `--env`; write the values as boot arguments, `-- env.NAME=VALUE`, give them to whoever \
+             starts it, or make a disk with `--format raw`"
+        );
+        Ok(environment)
     }
 
-    fn make(&self, kernel: &[u8]) -> Result<Made> {
+    fn make(&self, kernel: &[u8], config: Option<&str>) -> Result<Made> {
         let kernel_len = kernel.len();
         if self.format == Format::Elf {
             let image = Draft::of(&self.output)?;
@@ -136,7 +152,8 @@ impl Create {
         let arguments = esp::arguments_file(&self.arguments);
         let files = esp::Files { loader: loaders.uefi, kernel, arguments: &arguments };
         let disk = Draft::of(&self.output)?;
-        let disk_len = write::disk(disk.path(), &files, loaders.bios, &self.volumes, self.format.len_unit())?;
+        let whole = write::Disk { files, bios: loaders.bios, volumes: &self.volumes, config };
+        let disk_len = write::disk(disk.path(), &whole, self.format.len_unit())?;
         let mut image = convert::convert(self.format, disk, &self.output)?;
         if self.format == Format::Oci {
             let (reference, archive) = (self.reference(), Draft::called(&self.output, "archive")?);
@@ -194,7 +211,7 @@ impl Create {
 
     fn report(
         &self,
-        (disk_len, kernel_len): (Option<u64>, usize),
+        (disk_len, kernel_len, config): (Option<u64>, usize, Option<Vec<String>>),
         sha256: &str,
         texts: &[(&str, String)],
     ) -> Result<u8> {
@@ -207,7 +224,8 @@ impl Create {
             false => format!("{} ({}{disk}, kernel {kernel_kib} KiB)", self.output.display(), self.format),
             true => json!({
                 "file": self.output, "format": self.format, "file_len": file_len, "disk_len": disk_len,
-                "kernel_len": kernel_len, "boot_arguments": self.arguments, "volumes": volumes, "sha256": sha256,
+                "kernel_len": kernel_len, "boot_arguments": self.arguments, "config": config, "volumes": volumes,
+                "sha256": sha256,
                 "beside": files,
             })
             .to_string(),

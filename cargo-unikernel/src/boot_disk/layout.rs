@@ -12,6 +12,8 @@ use gpt::{
 };
 use uuid::Uuid;
 
+use super::config;
+
 pub(super) const SECTOR_LEN: u64 = 512;
 /// Partitions begin at whole MiB, as disks of every kind like it.
 pub(super) const UNIT: u64 = 1 << 20;
@@ -39,6 +41,7 @@ pub(super) enum Kind {
     Bios,
     Efi,
     Content,
+    Config,
 }
 
 /// The partitions, one behind the other, and the length of the disk.
@@ -83,6 +86,7 @@ fn entry(part: &Part, number: u32) -> Partition {
         Kind::Bios => BIOS,
         Kind::Efi => EFI,
         Kind::Content => LINUX_FS,
+        Kind::Config => config::kind(),
     };
     Partition {
         part_type_guid: kind,

@@ -1,22 +1,25 @@
 //! `cargo unikernel image create`: an image of an app, for whoever shall run it.
 //!
 //! A disk that UEFI and a BIOS start from has a GPT with a partition for the BIOS loader, the EFI system partition with the UEFI
-//! loader, the kernel and its boot arguments, and one partition for each volume. Other kinds are made of it, or of the kernel alone.
+//! loader, the kernel and its boot arguments, one partition for each volume, and one for the environment. Other kinds are made of it,
+//! or of the kernel alone.
 //! Made of the same parts they are the same, byte for byte.
 //!
 //! | question | module |
 //! |---|---|
 //! | what is made, and in which order? | `create` |
 //! | which kinds of files are there? | `format` |
-//! | what is on the disk, and where? | `layout`, `esp`, `write`, `loaders`, `kernel` |
+//! | what is on the disk, and where? | `layout`, `esp`, `config`, `write`, `loaders`, `kernel` |
 //! | how do others make a file of it? | `convert`, [`bare`], `oci` |
-//! | what is in an image that was made? | `opened`, `arguments` |
+//! | what is in an image that was made? | `opened`, `arguments`, `env` |
 //! | what lies beside it? | `sbom`, `hash` |
 
 mod arguments;
 pub mod bare;
+mod config;
 mod convert;
 mod create;
+mod env;
 mod esp;
 mod format;
 pub(crate) mod hash;
@@ -31,6 +34,7 @@ mod write;
 pub use arguments::Arguments;
 pub(crate) use convert::check_qemu_img;
 pub use create::Create;
+pub use env::Env;
 pub(crate) use format::Format;
 pub use kernel::stripped;
 pub(crate) use opened::Opened;

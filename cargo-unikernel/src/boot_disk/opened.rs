@@ -16,7 +16,7 @@ use gpt::{
 use serde::Serialize;
 
 use super::{
-    Format, bare, convert,
+    Format, bare, config, convert,
     esp::{self, Never},
     layout::SECTOR_LEN,
     oci::{self, Reference},
@@ -37,6 +37,8 @@ pub(crate) struct Opened {
     /// The ELF file that is started.
     pub(crate) kernel: Vec<u8>,
     pub(crate) arguments: Vec<String>,
+    /// The keys on its config partition, if there is one.
+    pub(crate) config: Option<Vec<String>>,
     /// Of the disk, if there is one.
     pub(crate) partitions: Vec<Partition>,
     /// The bytes of the disk.
@@ -55,6 +57,8 @@ pub(crate) struct Partition {
     is_efi: bool,
     #[serde(skip)]
     is_content: bool,
+    #[serde(skip)]
+    is_config: bool,
 }
 
 /// The file of a raw disk.
@@ -93,25 +97,20 @@ impl Opened {
     fn kernel(path: &Path) -> Result<Opened> {
         let kernel = crate::image::read(path)?;
         let arguments = bare::arguments(&kernel)?;
-        Ok(Opened { format: Format::Elf, reference: None, kernel, arguments, partitions: Vec::new(), raw: None })
+        let (config, partitions) = (None, Vec::new());
+        Ok(Opened { format: Format::Elf, reference: None, kernel, arguments, config, partitions, raw: None })
     }
 
     fn archive(path: &Path) -> Result<Opened> {
         let draft = scratch(path, "qcow2")?;
         let archived = oci::read(path, Some(&draft))?;
-        let disk = match archived.has_disk {
-            true => Some(Opened::disk(Format::Qcow2, raw_of(Format::Qcow2, draft.path())?)?),
-            false => None,
-        };
-        let (partitions, raw) = disk.map_or((Vec::new(), None), |disk| (disk.partitions, disk.raw));
-        Ok(Opened {
-            format: Format::Oci,
-            reference: Some(archived.reference),
-            kernel: archived.kernel,
-            arguments: archived.arguments,
-            partitions,
-            raw,
-        })
+        let (reference, kernel, arguments) = (Some(archived.reference), archived.kernel, archived.arguments);
+        if archived.has_disk {
+            let disk = Opened::disk(Format::Qcow2, raw_of(Format::Qcow2, draft.path())?)?;
+            return Ok(Opened { format: Format::Oci, reference, kernel, arguments, ..disk });
+        }
+        let (config, partitions) = (None, Vec::new());
+        Ok(Opened { format: Format::Oci, reference, kernel, arguments, config, partitions, raw: None })
     }
 
     fn disk(format: Format, raw: Raw) -> Result<Opened> {
@@ -121,7 +120,9 @@ impl Opened {
         let kernel = read(KERNEL, KERNEL_LEN_MAX)?.with_context(|| format!("there is no {KERNEL} on the disk"))?;
         let text = read(ARGUMENTS, ARGUMENTS_LEN_MAX)?.unwrap_or_default();
         let arguments = words(&text)?;
-        Ok(Opened { format, reference: None, kernel, arguments, partitions, raw: Some(raw) })
+        let config = partitions.iter().find(|part| part.is_config);
+        let config = config.map(|part| config::keys(raw.path(), part.start)).transpose()?;
+        Ok(Opened { format, reference: None, kernel, arguments, config, partitions, raw: Some(raw) })
     }
 }
 
@@ -158,7 +159,8 @@ fn partitions(raw: &Path) -> Result<Vec<Partition>> {
             start: part.first_lba.saturating_mul(SECTOR_LEN),
             len: (part.last_lba + 1).saturating_sub(part.first_lba).saturating_mul(SECTOR_LEN),
             is_efi: part.part_type_guid == EFI,
-            is_content: ![BIOS, EFI].contains(&part.part_type_guid),
+            is_content: ![BIOS.guid, EFI.guid, config::kind().guid].contains(&part.part_type_guid.guid),
+            is_config: part.part_type_guid.guid == config::kind().guid,
         })
         .collect())
 }
@@ -182,6 +184,13 @@ pub(super) fn write_arguments(raw: &Path, arguments: &[String]) -> Result<()> {
         file.write_all(text.as_bytes())
     });
     written.context("cannot write the boot arguments")
+}
+
+/// Writes another text to the config partition of the disk.
+pub(super) fn write_config(raw: &Path, text: &str) -> Result<()> {
+    let partitions = partitions(raw)?;
+    let part = partitions.iter().find(|part| part.is_config).context("there is no config partition on the disk")?;
+    config::write(raw, part.start, text)
 }
 
 fn read_file(volume: &mut Part, path: &str, len_max: u64) -> Result<Option<Vec<u8>>> {

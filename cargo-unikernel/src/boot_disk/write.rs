@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
+    config,
     create::{Content, content_len},
     esp::{self, Files},
     layout::{self, Kind, SECTOR_LEN},
@@ -17,12 +18,24 @@ use super::{
 /// Blocks of zeros this long are left out of a file.
 const HOLE_LEN: usize = 64 * 1024;
 
+/// What is on the disk.
+pub(super) struct Disk<'a> {
+    pub(super) files: Files<'a>,
+    pub(super) bios: &'a [u8],
+    pub(super) volumes: &'a [Content],
+    /// The text of the config partition, if there is one.
+    pub(super) config: Option<&'a str>,
+}
+
 /// Writes the disk; how long it is.
-pub(super) fn disk(path: &Path, files: &Files<'_>, bios: &[u8], volumes: &[Content], len_unit: u64) -> Result<u64> {
+pub(super) fn disk(path: &Path, disk: &Disk<'_>, len_unit: u64) -> Result<u64> {
+    let Disk { files, bios, volumes, config } = disk;
     let mut wanted = vec![("bios", Kind::Bios, bios.len() as u64), ("efi", Kind::Efi, esp::len(files))];
-    for volume in volumes {
+    for volume in *volumes {
         wanted.push((&volume.name, Kind::Content, content_len(volume)?));
     }
+    // Behind the volumes, whose numbers are told.
+    wanted.extend(config.map(|_| (config::NAME, Kind::Config, config::LEN)));
     let (parts, len) = layout::plan(&wanted, len_unit);
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
     file.set_len(len)?;
@@ -33,6 +46,9 @@ pub(super) fn disk(path: &Path, files: &Files<'_>, bios: &[u8], volumes: &[Conte
     for (volume, part) in volumes.iter().zip(&parts[2..]) {
         let content = File::open(&volume.file).with_context(|| format!("cannot read {}", volume.file.display()))?;
         copy(content, &mut file, part.start)?;
+    }
+    if let (Some(text), Some(part)) = (config, parts.iter().find(|part| part.kind == Kind::Config)) {
+        copy(text.as_bytes(), &mut file, part.start)?;
     }
     file.sync_all()?;
     Ok(len)
@@ -74,13 +90,16 @@ mod tests {
         let files = Files { loader: b"MZ", kernel: &[1; 100_000], arguments: "" };
         let volumes = [Content { name: "site".into(), file: content.clone() }];
         let paths = ["a", "b"].map(|name| folder.path().join(name));
+        let whole = Disk { files, bios: &[0x90; 2000], volumes: &volumes, config: Some("env.A=\"1\"\n") };
         for path in &paths {
-            assert_eq!(disk(path, &files, &[0x90; 2000], &volumes, 1 << 20).unwrap(), 68 << 20);
+            assert_eq!(disk(path, &whole, 1 << 20).unwrap(), 69 << 20);
         }
         let [disk, other] = paths.each_ref().map(|path| fs::read(path).unwrap());
         assert!(disk == other, "the same each time");
         assert_eq!(disk[1 << 20..(1 << 20) + 1489], [&[0x90; 1488][..], &[0]].concat());
         assert!(disk[66 << 20..].starts_with(&fs::read(&content).unwrap()));
+        assert!(disk[67 << 20..].starts_with(b"env.A=\"1\"\n\0"));
+        assert_eq!(config::keys(&paths[0], 67 << 20).unwrap(), ["env.A"]);
         let stored_len = fs::metadata(&paths[0]).unwrap().blocks() * 512;
         assert!(stored_len < 4 << 20, "{stored_len} bytes are stored");
     }
@@ -90,7 +109,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = Files { loader: b"MZ", kernel: &[1; 100], arguments: "" };
         let volumes = [Content { name: "site".into(), file: folder.path().join("none") }];
-        let error = disk(&folder.path().join("disk"), &files, &[0x90; 2000], &volumes, 1 << 20).unwrap_err();
+        let whole = Disk { files, bios: &[0x90; 2000], volumes: &volumes, config: None };
+        let error = disk(&folder.path().join("disk"), &whole, 1 << 20).unwrap_err();
         assert!(format!("{error:#}").contains("none: No such file"), "{error:#}");
     }
 }

@@ -42,7 +42,8 @@ impl Inspect {
             let volumes: Vec<_> = opened.volumes().map(|part| &part.name).collect();
             let all = json!({
                 "file": self.image, "format": opened.format, "file_len": file_len, "sha256": sha256, "reference": reference,
-                "kernel": kernel, "boot_arguments": opened.arguments, "partitions": opened.partitions, "volumes": volumes,
+                "kernel": kernel, "boot_arguments": opened.arguments, "config": opened.config,
+                "partitions": opened.partitions, "volumes": volumes,
                 "made": made, "is_as_made": is_same,
             });
             print(&all.to_string())?;
@@ -63,6 +64,10 @@ impl Inspect {
         line("kernel", &format!("{} KiB", opened.kernel.len().div_ceil(1024)));
         line("build", build.as_deref().unwrap_or("without a build id"));
         line("arguments", &opened.arguments.join(" "));
+        if let Some(keys) = &opened.config {
+            // Not the values, of which any may be secret.
+            line("config", &keys.join(" "));
+        }
         for part in &opened.partitions {
             let (number, name, mib, at) = (part.number, &part.name, part.len >> 20, part.start >> 20);
             line("partition", &format!("{number} `{name}`, {mib} MiB at {at} MiB"));

@@ -39,6 +39,8 @@ pub enum ImageCommand {
     Delete(catalog::Delete),
     /// Shows the boot arguments of an image, or gives it others.
     Arguments(boot_disk::Arguments),
+    /// Shows which variables are in an image, or gives it others.
+    Env(boot_disk::Env),
     /// Writes what a hypervisor or cluster is told to run an image.
     Export(Box<deploy::Export>),
 }
@@ -68,6 +70,7 @@ impl ImageCommand {
             ImageCommand::Inspect(inspect) => inspect.exec(),
             ImageCommand::Delete(delete) => delete.exec(),
             ImageCommand::Arguments(arguments) => arguments.exec(),
+            ImageCommand::Env(env) => env.exec(),
             ImageCommand::Export(export) => export.exec(),
         })
     }

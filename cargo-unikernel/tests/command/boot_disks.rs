@@ -50,8 +50,8 @@ fn a_script_reads_what_was_made() {
     let made: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
     let expected = serde_json::json!({
         "file": "disk", "format": "raw", "file_len": 67 << 20, "disk_len": 67 << 20,
-        "kernel_len": made["kernel_len"], "boot_arguments": ["a=b"], "volumes": [], "sha256": made["sha256"],
-        "beside": ["disk.sha256"],
+        "kernel_len": made["kernel_len"], "boot_arguments": ["a=b"], "config": null, "volumes": [],
+        "sha256": made["sha256"], "beside": ["disk.sha256"],
     });
     assert_eq!(made, expected);
     assert_eq!(stage.tool("sha256sum", "--check disk.sha256"), "disk: OK\n");

@@ -2,7 +2,7 @@
 
 use crate::{
     life::{ends, signal},
-    support::{Shown, Stage},
+    support::{Shown, Stage, image_with_config},
 };
 use serde_json::Value;
 use std::{
@@ -68,6 +68,77 @@ fn boot_arguments_change_without_a_build() {
         assert_eq!(stage.tool("sha256sum", "--check image.sha256"), "image: OK\n");
         assert_eq!(json(&stage, "image arguments image --json")["boot_arguments"], expected);
     }
+}
+
+/// They are where a machine finds them, and no command shows their values.
+#[test]
+fn variables_are_on_the_disk() {
+    let all = |stage: &Stage, words: &str| {
+        let shown = stage.run(words);
+        assert!(shown.code == 0 && !format!("{shown:?}").contains("hunter2"), "{words}: {shown:?}");
+        shown.stdout
+    };
+    for format in ["raw", "qcow2", "vmdk", "vhd", "vhdx", "gce", "oci"] {
+        let stage = Stage::new();
+        fs::write(stage.image(), image_with_config("hello\n")).unwrap();
+        fs::write(stage.path("content"), [9; 5000]).unwrap();
+        fs::write(stage.path("deploy.env"), "# of a test\nTOKEN=hunter2\nGREETING=hello to all\n").unwrap();
+        let words =
+            format!("image create --image app -o image -f {format} --volume site=content --env-file deploy.env");
+        let made: Value =
+            serde_json::from_str(&all(&stage, &format!("{words} --env GREETING=hi --json -- a=b"))).unwrap();
+        let keys = serde_json::json!(["env.TOKEN", "env.GREETING"]);
+        assert_eq!((&made["config"], &made["volumes"]), (&keys, &serde_json::json!(["site"])), "{format}");
+        assert_eq!(all(&stage, "image env image"), "env.TOKEN\nenv.GREETING\n", "{format}");
+        let seen: Value = serde_json::from_str(&all(&stage, "image inspect --json image")).unwrap();
+        assert_eq!((&seen["config"], &seen["volumes"]), (&keys, &serde_json::json!(["site"])), "{format}");
+        assert_eq!(seen["partitions"][3]["name"], "unikernel-config");
+        assert!(all(&stage, "image inspect image").contains("\nconfig       env.TOKEN env.GREETING\n"), "{format}");
+        // Each of the two changes leaves the other alone.
+        assert_eq!(all(&stage, "image env image --env A=1"), "env.A\n", "{format}");
+        assert_eq!(all(&stage, "image arguments image -- c=d"), "c=d\n");
+        assert_eq!(all(&stage, "image env image --none --json"), "{\"config\":[],\"file\":\"image\"}\n");
+        assert_eq!(
+            (all(&stage, "image env image"), all(&stage, "image arguments image")),
+            ("\n".into(), "c=d\n".into())
+        );
+        assert_eq!(stage.tool("sha256sum", "--check image.sha256"), "image: OK\n");
+    }
+}
+
+#[test]
+fn standard_tools_find_the_variables() {
+    let stage = Stage::new();
+    fs::write(stage.image(), image_with_config("hello\n")).unwrap();
+    says(&stage, "image create --image app -o disk --env A=x=y --env B=z");
+    let table: Value = serde_json::from_str(&stage.tool("sfdisk", "--json disk")).unwrap();
+    let part = &table["partitiontable"]["partitions"][2];
+    let kind = "37D7ED5E-A8BC-4DA7-AD33-FD667E755520";
+    assert_eq!((&part["type"], &part["name"]), (&kind.into(), &"unikernel-config".into()), "{table}");
+    let start = part["start"].as_u64().unwrap() as usize * 512;
+    let text = &fs::read(stage.path("disk")).unwrap()[start..];
+    assert!(text.starts_with(b"env.A=\"x=y\"\nenv.B=\"z\"\n\0\0"), "{}", text[..64].escape_ascii());
+    // The same parts make the same disk.
+    says(&stage, "image create --image app -o other --env A=x=y --env B=z");
+    assert!(fs::read(stage.path("disk")).unwrap() == fs::read(stage.path("other")).unwrap());
+}
+
+#[test]
+fn variables_that_nobody_would_read_are_refused() {
+    let stage = Stage::new();
+    let expected = "make `_: unikernel_blockfs::ConfigPartition` the first argument of its `main`";
+    fails(&stage, "image create --image app -o disk --env A=1", expected);
+    fails(&stage, "image create --image app -o disk -f elf --env A=1", "a kernel has no partition for `--env`");
+    fails(
+        &stage,
+        "image create --image app -o disk --env NOBODY_HAS_THIS",
+        "is not in the environment of this command",
+    );
+    assert!(stage.left().is_empty());
+    says(&stage, "image create --image app -o disk");
+    fails(&stage, "image env disk --env A=1", "disk has no config partition; create it again with `--env NAME=VALUE`");
+    says(&stage, "image create --image app -o kernel -f elf");
+    fails(&stage, "image env kernel", "kernel has no config partition");
 }
 
 #[test]

@@ -7,17 +7,27 @@ use std::{
 };
 
 use tempfile::TempDir;
+use unikernel_blockfs::CONFIG_MARK;
 
 /// Loaded at 1 MiB, where the machines have memory.
 const BASE: u64 = 0x10_0000;
 
 /// A PVH image that writes `text` to the serial port, then ends with this exit code, or halts without one.
 pub fn image(text: &str, exit_code: Option<u8>) -> Vec<u8> {
+    image_of(&code(text, exit_code))
+}
+
+fn code(text: &str, exit_code: Option<u8>) -> Vec<u8> {
     let mut code = vec![0x66, 0xba, 0xf8, 0x03]; // mov dx, 0x3f8
     code.extend(text.bytes().flat_map(|byte| [0xb0, byte, 0xee])); // mov al, byte; out dx, al
     code.extend(exit_code.into_iter().flat_map(|exit| [0x66, 0xba, 0xf4, 0, 0xb0, exit, 0xee])); // the same to 0xf4
     code.extend([0xf4, 0xeb, 0xfd]); // hlt; again
-    image_of(&code)
+    code
+}
+
+/// One that says `text`, and would look for a config partition.
+pub fn image_with_config(text: &str) -> Vec<u8> {
+    image_of(&[&code(text, Some(0)), CONFIG_MARK.as_bytes()].concat())
 }
 
 /// A PVH image of this machine code.

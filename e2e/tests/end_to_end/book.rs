@@ -40,7 +40,7 @@ impl Page {
 }
 
 /// Transcripts whose commands are not typed here, by the first of them, and the tests that do the same.
-const ELSEWHERE: [(&str, &str, &str); 7] = [
+const ELSEWHERE: [(&str, &str, &str); 8] = [
     ("debugging.md", "cargo unikernel debug -p hello --break src/main.rs:15", "debugger, at gdb's own prompt"),
     ("debugging.md", "cargo unikernel dump", "debugger: it is of a machine that has crashed"),
     ("embedding.md", "cargo run --release -p on-linux -- tap0 10.9.0.2/24", "appliance: root has made a tap before"),
@@ -55,6 +55,11 @@ const ELSEWHERE: [(&str, &str, &str); 7] = [
         "boot-disks.md",
         "mcopy -i my-app.img@@2M ::/unikernel/boot-arguments.txt .",
         "images: the same, and what becomes of it",
+    ),
+    (
+        "boot-disks.md",
+        "cargo unikernel image create --release -p my-app --env GREETING='hello to all' --env-file deploy.env -o my-app.img",
+        "images, and image_files of the command: the same, and what a machine finds",
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! Disks that start by UEFI and by a BIOS: each kind of file boots and serves, boot arguments can be edited, and what is damaged
 //! says so.
 
+use crate::home::Home;
 use e2e::{
     boot_disk::{
         self,
@@ -8,7 +9,7 @@ use e2e::{
         create, created,
     },
     client::{get, try_get},
-    image::tool,
+    image::{self, tool},
     vm::Vm,
 };
 use std::{
@@ -67,6 +68,41 @@ fn a_disk_starts_by_uefi_and_by_a_bios() {
         println!("{firmware:?} {machine}");
         serves(boot_disk::start(&disk, "raw", firmware, machine));
     }
+}
+
+/// Variables that are on the disk, those that replace them, and the command line, which counts before.
+#[test]
+fn variables_on_the_disk_arrive() {
+    let words = ["--env", "TOKEN=hunter2", "--env", "GREETING=of the disk", "--", "number=9"];
+    let (_folder, disk) = disk(&words, "e2e-config", "disk.raw");
+    let elf = image::image("e2e-config");
+    let home = Home::new();
+    let says = |bios: &str, expected: &str| {
+        let files = format!("--image {} --elf {}", disk.display(), elf.display());
+        home.says(&format!("create web {files} --bios {bios} --net none --memory 256M"));
+        home.wait("web", |state| state["state"] == "ended");
+        let said = home.says("logs web");
+        assert!(said.contains(expected) && !said.contains("hunter2"), "{bios}: {said}");
+        home.says("delete web");
+    };
+    says("seabios", "greeting <of the disk> number 9 token *** of 7 bytes");
+    says("ovmf", "greeting <of the disk> number 9 token *** of 7 bytes");
+    let change = |words: &[&str]| {
+        let mut command = Command::new(tool());
+        command.arg("image").arg(words[0]).arg(&disk).args(&words[1..]);
+        let output = command.env("XDG_STATE_HOME", disk.with_file_name("state")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    change(&["arguments", "--", "env.GREETING=line"]);
+    says("seabios", "greeting <line> number 7 token *** of 7 bytes");
+    change(&["env", "--env", "TOKEN=hunter22", "--env", "GREETING=replaced"]);
+    says("seabios", "greeting <line> number 7 token *** of 8 bytes");
+    change(&["arguments", "--none"]);
+    says("seabios", "greeting <replaced> number 7 token *** of 8 bytes");
+    // An app that would not look, and has a disk besides.
+    let refused = create("site-from-disk", &disk, &["--env", "A=1"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("this app reads no config partition"), "{said}");
 }
 
 #[test]
