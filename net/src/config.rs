@@ -118,7 +118,7 @@ impl Config {
     /// | argument | value |
     /// |---|---|
     /// | `ip=` | `ADDR/LEN`, also with `,gw=ADDR`; `dhcp` (the default); `off` |
-    /// | `gw=` | the router of `ip=` |
+    /// | `gw=` | the router of `ip=`; also `gateway=` |
     /// | `ip6=` | `ADDR/LEN`; `auto` (the default); `off` |
     /// | `gw6=` | the router of `ip6=` |
     /// | `net1.ip=` … | the same for the second port; `net0.ip=` is `ip=` |

@@ -225,6 +225,27 @@ async fn a_static_address_with_everything() {
     acquired(Ok("10.77.0.2")).await
 }
 
+/// As urunc writes it: before what is the machine's own.
+#[unikernel_rt::test(args = "ip=10.77.0.2/24 gateway=10.77.0.1 env=HERMIT_DNS1=10.77.0.3 -- net.connections=100")]
+async fn a_gateway_by_its_other_name() {
+    let config = Config::from_boot_args(1).unwrap();
+    let address = "10.77.0.2/24".parse().unwrap();
+    assert_eq!(config.port(0).v4, Addressing::Static { address, gateway: Some(Ipv4Addr::new(10, 77, 0, 1)) });
+    unikernel_rt::Args::acquire(&mut Machine::new()).await.unwrap().finish().unwrap();
+}
+
+#[unikernel_rt::test(args = "ip=10.77.0.2/24 gateway=10.77.0.7 -- gw=10.77.0.1")]
+async fn a_gateway_by_both_names() {
+    let addressing = Config::from_boot_args(1).unwrap().port(0).v4;
+    let address = "10.77.0.2/24".parse().unwrap();
+    assert_eq!(addressing, Addressing::Static { address, gateway: Some(Ipv4Addr::new(10, 77, 0, 1)) });
+}
+
+#[unikernel_rt::test(args = "ip=10.77.0.2/24 gateway=10.78.0.1")]
+async fn a_gateway_outside_by_its_other_name() {
+    acquired(Err("boot argument `gateway=10.78.0.1`: expected another host of the network")).await
+}
+
 #[unikernel_rt::test(args = "ip=10.77.0.2/24,gw=10.77.0.1")]
 async fn a_gateway_behind_a_comma() {
     let addressing = Config::from_boot_args(1).unwrap().port(0).v4;

@@ -5,6 +5,9 @@
 //! an argument takes it; what nobody took when `main` has its arguments is an error that names it, so a
 //! typing error never passes as a default. Of an argument that is there twice the last counts: whoever starts the machine
 //! may append to a line that it was given.
+//!
+//! Of the words before a word `--` those that nobody took are no error: whoever runs the machine writes them there, whatever the machine is
+//! (urunc does). They are told in the log.
 
 mod near;
 mod store;
@@ -73,6 +76,9 @@ pub(crate) fn take_prefixed(prefix: &'static str) -> Vec<(String, String)> {
 /// The entry calls this after `main`'s arguments have been acquired, and [`Args::finish`] when `main` reads
 /// its own.
 pub(crate) fn check_all_taken() -> Result {
+    for key in with_core(|core| core.args.borrow().refused_offers()) {
+        crate::log::info!("the boot argument `{}` before `--` is of no use here", key.as_str());
+    }
     with_core(|core| {
         let mut args = core.args.borrow_mut();
         args.check(&[Kind::Argument, Kind::Variable]).inspect(|()| args.forget_environment())

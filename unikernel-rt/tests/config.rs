@@ -3,6 +3,7 @@
 use unikernel_rt::{
     Acquire, Config, Machine, Result, Secret, args,
     config::{Source, add, env},
+    log::tail::Tail,
 };
 
 fn texts(fw_cfg: &str, partition: &str, metadata: &str) -> Result {
@@ -54,6 +55,27 @@ async fn what_comes_too_late_is_refused() -> Result {
     );
     add(Source::Partition, b"b")?;
     config.finish()
+}
+
+/// Whoever runs machines writes something before `--`, whatever the machine is.
+#[unikernel_rt::test(args = "ip=10.0.0.2/24 gateway=10.0.0.1 env.B=1 a=platform b -- -- a=own")]
+async fn what_stands_before_the_separator_need_not_be_understood() {
+    let config = config().await;
+    assert_eq!(config.get::<String>("a").unwrap().as_deref(), Some("own"));
+    assert!(config.flag("b").unwrap());
+    config.finish().unwrap();
+    let mut tail = Tail::from_oldest();
+    let lines: Vec<_> = std::iter::from_fn(|| tail.read_record()).map(|record| record.message).collect();
+    let told = |key: &str| {
+        lines.iter().any(|line| line == &format!("the boot argument `{key}` before `--` is of no use here"))
+    };
+    assert!(told("ip") && told("gateway") && told("B") && !told("a") && !told("b"), "{lines:?}");
+}
+
+#[unikernel_rt::test(args = "ip=10.0.0.2/24 -- prot=80")]
+async fn what_stands_behind_the_separator_must_be_understood() {
+    let error = config().await.finish().unwrap_err().to_string();
+    assert!(error.starts_with("unknown boot argument `prot`; this image understands: "), "{error}");
 }
 
 /// The error of `finish` when `port`, `verbose` and the variable `TOKEN` were asked for.

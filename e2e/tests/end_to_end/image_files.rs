@@ -76,6 +76,25 @@ fn a_kernel_starts_with_the_arguments_in_it() {
     }
 }
 
+/// As urunc starts it, by its source: with the container's network before the container's command.
+#[test]
+fn a_kernel_starts_with_the_command_line_of_urunc() {
+    let (folder, _image) = made(&["--format", "oci", "--", "hostname=web1"], "web.tar");
+    let files = unpacked(folder.path());
+    let config = fs::read_to_string(folder.path().join("bundle/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let command: Vec<&str> =
+        config["process"]["args"].as_array().unwrap().iter().filter_map(|word| word.as_str()).collect();
+    let line = format!("ip=10.0.2.15/24 gateway=10.0.2.2 env=HERMIT_DNS1=10.0.2.3 -- {}", command.join(" "));
+    serves(Vm::start_image(&files.join("unikernel/kernel.elf"), &format!("-- {line}"), ""));
+    // One without a network has no use for the address of its container, and says so.
+    let hello = Vm::start("hello", "-- ip=10.0.2.15/24 gateway=10.0.2.2 -- --").ends();
+    assert!(
+        hello.code == 0 && hello.text.contains("the boot argument `gateway` before `--` is of no use here"),
+        "{hello:?}"
+    );
+}
+
 /// What libvirt's XML, Firecracker's file and cloud-hypervisor's line give the kernel is what QEMU starts it with here.
 #[test]
 fn exported_arguments_start_it() {

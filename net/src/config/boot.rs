@@ -16,21 +16,30 @@ pub(super) fn port(index: usize) -> Result<PortConfig> {
 
 fn v4(index: usize) -> Result<Addressing> {
     let ip: Option<Arg4> = take(index, "ip")?;
-    let gateway: Option<Host<Ipv4Addr>> = take(index, "gw")?;
-    let gateway = gateway.map(|Host(gateway)| gateway);
+    let (key, gateway) = gateway(index)?;
     match (ip, gateway) {
         (None | Some(Arg4::Dhcp), None) => Ok(Addressing::Dhcp),
         (Some(Arg4::Off), None) => Ok(Addressing::Off),
         (None | Some(Arg4::Dhcp | Arg4::Off), Some(gateway)) => {
-            Err(alone("gw", gateway, "ip=ADDR/LEN", "and DHCP finds the gateway"))
+            Err(alone(key, gateway, "ip=ADDR/LEN", "and DHCP finds the gateway"))
         }
         (Some(Arg4::Static { address, gateway: inline }), gateway) => match gateway.or(inline) {
             Some(gateway) if !address.contains(gateway) || gateway == address.address() => {
-                Err(outside("gw", gateway, "ip", address))
+                Err(outside(key, gateway, "ip", address))
             }
             gateway => Ok(Addressing::Static { address, gateway }),
         },
     }
+}
+
+/// The gateway, and what it was called. urunc says `gateway=`; what the machine's owner says counts before.
+fn gateway(index: usize) -> Result<(&'static str, Option<Ipv4Addr>)> {
+    let own: Option<Host<Ipv4Addr>> = take(index, "gw")?;
+    let other: Option<Host<Ipv4Addr>> = if index == 0 { args::take("gateway")? } else { None };
+    Ok(match (own, other) {
+        (None, Some(Host(gateway))) => ("gateway", Some(gateway)),
+        (own, _) => ("gw", own.map(|Host(gateway)| gateway)),
+    })
 }
 
 fn v6(index: usize) -> Result<Addressing6> {

@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 /// Begins the words that are variables of the environment.
 const ENV_PREFIX: &str = "env.";
 
+/// Ends what whoever runs machines puts before a machine's own words, whatever is in it: urunc's lines are `ip=… gateway=… -- WORDS`.
+const SEPARATOR: &str = "--";
+
 /// What a word is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -36,6 +39,8 @@ pub(crate) struct Word {
     pub(crate) value: Option<Zeroizing<String>>,
     source: Source,
     taken: bool,
+    /// It stands before the separator: nobody has to understand it.
+    is_offer: bool,
 }
 
 impl Word {
@@ -45,7 +50,7 @@ impl Word {
             Some(name) => (Kind::Variable, name),
             None => (Kind::Argument, key),
         };
-        Word { kind, key: key.into(), value, source, taken: false }
+        Word { kind, key: key.into(), value, source, taken: false, is_offer: false }
     }
 
     fn is(&self, kind: Kind, key: &str) -> bool {
@@ -64,10 +69,14 @@ pub(crate) struct BootArgs {
 impl BootArgs {
     /// The words of the kernel command line.
     pub(crate) fn parse(line: &str) -> BootArgs {
-        let words = line.split_ascii_whitespace().map(|word| match word.split_once('=') {
-            Some((key, value)) => Word::new(key, Some(Zeroizing::new(value.into())), Source::CommandLine),
-            None => Word::new(word, None, Source::CommandLine),
-        });
+        let words = || line.split_ascii_whitespace();
+        let offers = words().position(|word| word == SEPARATOR).unwrap_or(0);
+        let parse = |(index, word): (usize, &str)| {
+            let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
+            let value = value.map(|value| Zeroizing::new(value.into()));
+            Word { is_offer: index < offers, ..Word::new(key, value, Source::CommandLine) }
+        };
+        let words = words().enumerate().filter(|(_, word)| *word != SEPARATOR).map(parse);
         BootArgs { words: words.collect(), known: Vec::new() }
     }
 
@@ -138,9 +147,15 @@ impl BootArgs {
         self.words.retain(|word| word.kind != Kind::Variable);
     }
 
+    /// The keys of what stands before the separator and was of no use.
+    pub(crate) fn refused_offers(&self) -> Vec<String> {
+        self.words.iter().filter(|word| word.is_offer && !word.taken).map(|word| word.key.clone()).collect()
+    }
+
     /// Fails when a word of these kinds is left that nobody took. The error shows no values.
     pub(crate) fn check(&self, kinds: &[Kind]) -> Result {
-        let mut left = self.words.iter().filter(|word| !word.taken && kinds.contains(&word.kind));
+        let is_left = |word: &&Word| !word.taken && !word.is_offer && kinds.contains(&word.kind);
+        let mut left = self.words.iter().filter(is_left);
         let Some(word) = left.next() else { return Ok(()) };
         let known: Vec<&str> = self.known.iter().filter(|(kind, _)| *kind == word.kind).map(|(_, key)| *key).collect();
         let hint = nearest(&word.key, &known).map(|near| format!(" did you mean `{near}`?")).unwrap_or_default();

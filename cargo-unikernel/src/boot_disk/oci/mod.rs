@@ -53,7 +53,7 @@ pub(crate) fn write(archive: &Path, output: &Path, parts: &Parts<'_>) -> Result<
     let annotations = urunc::annotations(parts.arguments);
     let draft = Draft::called(output, "layer")?;
     let layer = layer::write(draft.path(), parts, &urunc::file(&annotations))?;
-    let config = to_json(&config(&layer, &annotations)?)?;
+    let config = to_json(&config(&layer, parts.arguments, &annotations)?)?;
     let manifest = ImageManifestBuilder::default()
         .schema_version(SCHEMA_VERSION)
         .media_type(MediaType::ImageManifest)
@@ -77,9 +77,10 @@ pub(crate) fn write(archive: &Path, output: &Path, parts: &Parts<'_>) -> Result<
 
 fn config(
     layer: &layer::Layer,
+    arguments: &[String],
     annotations: &HashMap<String, String>,
 ) -> Result<oci_spec::image::ImageConfiguration, oci_spec::OciSpecError> {
-    let run = ConfigBuilder::default().entrypoint(vec![format!("/{KERNEL}")]).labels(annotations.clone()).build()?;
+    let run = ConfigBuilder::default().cmd(urunc::command(arguments)).labels(annotations.clone()).build()?;
     ImageConfigurationBuilder::default()
         .architecture(Arch::Amd64)
         // Of the host, which runs the machine: registries and container runtimes look for nothing else.
