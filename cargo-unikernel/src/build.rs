@@ -21,10 +21,11 @@ use crate::{
     instance::view,
     package, qemu,
     settings::Options,
+    short::Short,
 };
 
 /// Which package is built, and how; the same options as cargo's.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct Selection {
     /// The package to build.
     #[arg(short, long, value_name = "NAME")]
@@ -39,9 +40,11 @@ pub(crate) struct Selection {
 
 /// Builds an app for the machine and boots it.
 #[derive(clap::Args)]
-// Here `-p` means what it means to cargo.
-#[command(mut_arg("ports", |port| port.short(None)))]
+// `-p` is both, see `Short`.
+#[command(mut_arg("ports", |port| port.short(None)), mut_arg("package", |package| package.short(None)))]
 pub struct Run {
+    #[command(flatten)]
+    short: Short,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -78,7 +81,8 @@ pub struct Test {
 
 impl Run {
     /// Becomes `cargo run`; returns only if that fails.
-    pub fn exec(self) -> Result<u8> {
+    pub fn exec(mut self) -> Result<u8> {
+        self.short.apply(&mut self.selection, &mut self.options, false)?;
         let dry_run = self.dry_run.then_some("--dry-run");
         let mut cargo = cargo("run", &self.selection)?;
         become_cargo(cargo.arg("--").args(self.options.words()).args(dry_run).args(self.arguments))

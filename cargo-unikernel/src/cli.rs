@@ -21,7 +21,7 @@ enum Command {
     /// Writes a new app that builds, runs and tests by itself.
     New(new::Arguments),
     /// Builds an app for the machine and boots it in QEMU.
-    Run(build::Run),
+    Run(Box<build::Run>),
     /// Builds and boots an app again whenever its source changes.
     Watch(Box<watch::Arguments>),
     /// Builds an app for the machine and says where the image is.

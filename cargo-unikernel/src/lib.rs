@@ -54,6 +54,7 @@ pub mod qmp;
 pub mod registry;
 pub mod runner;
 pub mod settings;
+mod short;
 pub mod size;
 pub mod state;
 pub mod symbols;

@@ -1,6 +1,6 @@
 //! `cargo unikernel instance create`: from a command line to an order.
 
-use std::{path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 
@@ -16,15 +16,14 @@ use crate::{
     disk::{DiskFile, VolumeFile},
     drives::Drive,
     firmware::{Bios, Format},
-    image, package,
-    port::Port,
-    runner,
+    image, package, runner,
     settings::{Options, Settings},
+    short::Short,
 };
 
 /// What to run, as what, and on which machine.
 #[derive(clap::Args)]
-// `-p` is both, see `PackageOrPort`.
+// `-p` is both, see `Short`.
 #[command(mut_arg("ports", |port| port.short(None)), mut_arg("package", |package| package.short(None)))]
 pub struct Create {
     /// Its name; without one, that of the image, with a number if need be.
@@ -42,9 +41,8 @@ pub struct Create {
     /// The ELF that is on the disk, to decode its log with.
     #[arg(long, value_name = "FILE", requires = "image")]
     elf: Option<PathBuf>,
-    /// `-p 8080:80` forwards a port as `--port` does, `-p NAME` builds a package as `--package` does.
-    #[arg(short = 'p', value_name = "HOST:GUEST|NAME")]
-    package_or_port: Vec<PackageOrPort>,
+    #[command(flatten)]
+    short: Short,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -63,28 +61,10 @@ pub struct Create {
     boot_arguments: Vec<String>,
 }
 
-/// Package names begin with a letter, ports with a digit or, where they are wrong, a bracket.
-#[derive(Clone, Debug, PartialEq)]
-enum PackageOrPort {
-    Package(String),
-    Port(Port),
-}
-
-impl FromStr for PackageOrPort {
-    type Err = String;
-    fn from_str(text: &str) -> Result<PackageOrPort, String> {
-        match text.bytes().next() {
-            Some(b'0'..=b'9' | b'[') => text.parse().map(PackageOrPort::Port),
-            Some(_) => Ok(PackageOrPort::Package(text.into())),
-            None => Err("write `-p HOST:GUEST` for a port, or `-p NAME` for a package".into()),
-        }
-    }
-}
-
 impl Create {
     /// Builds what has to be built, and checks all that can be checked.
     pub fn order(mut self) -> Result<Order> {
-        self.sort_out()?;
+        self.short.apply(&mut self.selection, &mut self.options, self.image.is_some())?;
         let path = match &self.image {
             Some(image) => image.clone(),
             None => build::the_image(&self.selection)?,
@@ -131,27 +111,6 @@ impl Create {
         }
         Ok(Image::Elf(path))
     }
-
-    /// Each `-p` to what it means.
-    fn sort_out(&mut self) -> Result<()> {
-        for meant in self.package_or_port.drain(..) {
-            match meant {
-                PackageOrPort::Port(port) => self.options.ports.push(port),
-                PackageOrPort::Package(package) if self.image.is_some() => {
-                    bail!("`--image` is a finished image; leave away `-p {package}`, which would build one")
-                }
-                PackageOrPort::Package(package) => {
-                    let other = self.selection.package.replace(package);
-                    ensure!(
-                        other.is_none(),
-                        "an instance is of one package; leave away `-p {}`",
-                        other.unwrap_or_default()
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What only a kernel gets from QEMU.
@@ -169,23 +128,4 @@ fn from_anywhere(drive: Drive) -> Result<Drive> {
         Drive::Volume(volume) => Drive::Volume(VolumeFile { path: absolute(&volume.path)?, ..volume }),
         scratch @ Drive::Scratch(..) => scratch,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn p_is_a_package_or_a_port() {
-        let check = |text: &str, expected: Option<PackageOrPort>| {
-            assert_eq!(text.parse::<PackageOrPort>().ok(), expected, "{text}");
-        };
-        check("8080:80", Some(PackageOrPort::Port("8080:80".parse().unwrap())));
-        check("80", Some(PackageOrPort::Port("80:80".parse().unwrap())));
-        check("0.0.0.0:53:53/udp", Some(PackageOrPort::Port("0.0.0.0:53:53/udp".parse().unwrap())));
-        check("[::1]:80:80", None);
-        check("hello", Some(PackageOrPort::Package("hello".into())));
-        check("8080:", None);
-        check("", None);
-    }
 }

@@ -24,14 +24,17 @@ use crate::{
     build::{self, Selection},
     runner,
     settings::Options,
+    short::Short,
 };
 use sources::Sources;
 
 /// Which app is watched, and what its machine is made of; the same options as those of `run`.
 #[derive(clap::Args)]
-// Here `-p` means what it means to cargo.
-#[command(mut_arg("ports", |port| port.short(None)))]
+// `-p` is both, see `Short`.
+#[command(mut_arg("ports", |port| port.short(None)), mut_arg("package", |package| package.short(None)))]
 pub struct Arguments {
+    #[command(flatten)]
+    short: Short,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -55,6 +58,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Goes on until it is told to stop; the result is the exit code of the last machine.
 pub fn exec(mut arguments: Arguments) -> Result<u8> {
+    arguments.short.apply(&mut arguments.selection, &mut arguments.options, false)?;
     // Once for all machines: who has a page open finds the next one at the same port.
     arguments.options.ports = runner::settle(&arguments.options.ports)?;
     let (sender, events) = mpsc::channel();
