@@ -76,17 +76,19 @@ fn is_elsewhere(page: &str, transcript: &[Step]) -> bool {
     ELSEWHERE.iter().any(|(other, first, _)| *other == page && *first == transcript[0].command)
 }
 
+/// What is typed may build something.
+const BUILD_PATIENCE: Duration = Duration::from_secs(PATIENCE.as_secs() * 10);
+
 /// A terminal in which a command runs.
 struct Terminal {
     process: Child,
     output: Output,
-    patience: Duration,
 }
 
 impl Terminal {
     /// Waits until this is to be seen, or the command has ended; whether it was.
     fn waits_for(&self, is_seen: impl Fn(&str) -> bool) -> bool {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + BUILD_PATIENCE;
         while !self.output.has_ended() && !is_seen(&self.output.said()) && Instant::now() < deadline {
             self.output.wait(&is_seen);
         }
@@ -140,10 +142,14 @@ impl Reader {
         let typed = self.page.instead.iter().fold(command.to_owned(), words);
         let typed = typed.replace("{0}", &self.ports[0]).replace("{1}", &self.ports[1]);
         let typed = typed.replace("{home}", &self.user.folder().to_string_lossy());
-        if typed.contains("{hello}") {
-            typed.replace("{hello}", &image::image("hello").to_string_lossy())
-        } else {
-            typed
+        let typed = match typed.contains("{hello}") {
+            true => typed.replace("{hello}", &image::image("hello").to_string_lossy()),
+            false => typed,
+        };
+        match self.page.has_checkout {
+            // The command itself: in a checkout cargo builds it first, and waits for what other tests build.
+            true => typed.replace("cargo unikernel ", &format!("{} ", image::tool().display())),
+            false => typed,
         }
     }
 
@@ -160,9 +166,7 @@ impl Reader {
         command.env("CARGO_TERM_QUIET", "true").stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
         let mut process = command.spawn().expect("bash starts");
         let stdout = process.stdout.take().expect("is piped");
-        // What is not of this workspace is compiled first, which takes longer than anything that machines do.
-        let patience = if self.page.has_checkout { PATIENCE * 2 } else { PATIENCE * 10 };
-        Terminal { process, output: Output::of(vec![Box::new(stdout)]), patience }
+        Terminal { process, output: Output::of(vec![Box::new(stdout)]) }
     }
 
     fn types(&mut self, step: &Step) {

@@ -125,6 +125,7 @@ fn page_gets(vm: &Vm, text: &str) {
 fn watch_replaces_the_machine_when_there_is_another_image() {
     let user = User::new();
     let folder = user.makes("http");
+    user.run(&folder, "cargo", &["unikernel", "build"]);
     let port = free_port();
     let ports = format!("{port}:8080");
     let words = ["unikernel", "watch", "--accel", "tcg", "--port", &ports];
