@@ -16,6 +16,8 @@ use fields::Fields;
 use unikernel_rt::{device::Frame, task::wait_for, time::Instant};
 
 /// Which frames are wanted; all, by default. What has several conditions must meet each.
+///
+/// See [`Capture`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// From or to this address.
@@ -56,6 +58,25 @@ pub struct Captured {
 /// Frames that pass the ports, from now on until it is dropped: see [`Stack::capture`](crate::Stack::capture).
 ///
 /// Up to [`CAPTURE_MEMORY_MAX`] bytes wait to be read; further frames are [counted](Self::dropped), not kept.
+///
+/// The handshake of a connection, with the headers alone:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_net::{Direction, Filter, Protocol};
+///
+#[doc = include_str!("pair.md")]
+/// # let _listener = server.listen(7)?;
+/// let filter = Filter { protocol: Some(Protocol::Tcp), port: Some(7), ..Filter::default() };
+/// let mut capture = client.capture(filter, 54);
+/// let _stream = client.connect("10.0.0.2:7".parse()?).await?;
+///
+/// let (syn, syn_ack) = (capture.try_next().unwrap(), capture.try_next().unwrap());
+/// assert_eq!((syn.direction, syn_ack.direction), (Direction::Out, Direction::In));
+/// assert_eq!(syn.bytes.len(), 54, "no more than was asked for of each");
+/// assert_eq!(syn.bytes[47] & 0x3f, 0x02, "the flag SYN");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct Capture {
     tap: Tap,
     shared: Rc<Shared>,

@@ -13,6 +13,22 @@ use core::{
 use unikernel_rt::{Result, args};
 
 /// What [`Stack::new`](crate::Stack::new) wants to know.
+///
+/// A fixed address with a gateway on the first port; [`Config::fixed`] is the short form without one, and
+/// [`Config::from_boot_args`] is what a [`Stack`](crate::Stack) in `main` does:
+///
+/// ```
+/// use unikernel_net::{Addressing, Addressing6, Config, PortConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let v4 = Addressing::Static { address: "192.168.1.2/24".parse()?, gateway: Some("192.168.1.1".parse()?) };
+/// let first = PortConfig { v4, v6: Addressing6::Off };
+/// let config = Config { ports: vec![first], dns: vec!["192.168.1.1".parse()?], ..Config::default() };
+///
+/// assert_eq!(config.port(0).v4, v4);
+/// assert_eq!(config.port(1).v4, Addressing::Dhcp, "a port that is not configured asks");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The network ports, in order. A port that is not here is configured as [`PortConfig::default`] says.
@@ -31,7 +47,7 @@ pub struct Config {
     pub backlog: usize,
 }
 
-/// Where the addresses of a network port come from.
+/// Where the addresses of a network port come from. See [`Config`] for an example.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortConfig {
     /// Its IPv4 address.
@@ -47,7 +63,7 @@ impl PortConfig {
     }
 }
 
-/// Where an IPv4 address comes from.
+/// Where an IPv4 address comes from. See [`Config`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Addressing {
     /// A DHCP server (RFC 2131).
@@ -64,7 +80,8 @@ pub enum Addressing {
     Off,
 }
 
-/// Where IPv6 addresses come from. Unless it is off, there is always a link-local one, too.
+/// Where IPv6 addresses come from. Unless it is off, there is always a link-local one, too. See [`Config`] for an
+/// example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Addressing6 {
     /// Routers and, when they say so, a DHCPv6 server (RFC 4862, RFC 8415).
@@ -131,6 +148,20 @@ impl Config {
     /// # Errors
     ///
     /// A value is malformed, or a router stands alone or is no other host of the network.
+    ///
+    /// With `ip=192.168.1.2/24,gw=192.168.1.1 hostname=web1 net.connections=100`:
+    ///
+    /// ```
+    /// # unikernel_rt::sim::run("ip=192.168.1.2/24,gw=192.168.1.1 hostname=web1 net.connections=100", async {
+    /// use unikernel_net::{Addressing, Config};
+    ///
+    /// let config = Config::from_boot_args(1)?;
+    /// let address = "192.168.1.2/24".parse()?;
+    /// assert_eq!(config.port(0).v4, Addressing::Static { address, gateway: Some("192.168.1.1".parse()?) });
+    /// assert_eq!(config.bounds.connections, Some(100));
+    /// assert_eq!(config.hostname.as_deref(), Some("web1"));
+    /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+    /// ```
     pub fn from_boot_args(ports: usize) -> Result<Config> {
         Ok(Config {
             ports: (0..ports.max(1)).map(boot::port).collect::<Result<_>>()?,
@@ -150,6 +181,17 @@ impl Config {
 }
 
 /// An IPv4 address and the length of its network's prefix, written `192.168.1.2/24`.
+///
+/// ```
+/// use unikernel_net::Ipv4Cidr;
+/// use std::net::Ipv4Addr;
+///
+/// let cidr: Ipv4Cidr = "192.168.1.2/24".parse().unwrap();
+/// assert!(cidr.contains(Ipv4Addr::new(192, 168, 1, 200)));
+/// assert!(!cidr.contains(Ipv4Addr::new(192, 168, 2, 2)));
+/// assert_eq!(cidr.broadcast(), Some(Ipv4Addr::new(192, 168, 1, 255)));
+/// assert!("192.168.1.0/24".parse::<Ipv4Cidr>().is_err(), "the network itself is no host");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ipv4Cidr {
     address: Ipv4Addr,

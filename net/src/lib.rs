@@ -23,8 +23,16 @@
 //! # fn main() {}
 //! ```
 //!
-//! Start with [`Stack`], then [`Listener`], [`Stream`] and [`UdpSocket`]. [`Config`] says where addresses come from,
-//! [`limits`] holds every bound with its reason, [`Stats`] what happened, and [`Capture`] the frames themselves.
+//! | for | see |
+//! |---|---|
+//! | the network of a machine, and two of them in a test | [`Stack`] |
+//! | TCP: to accept, to read and write | [`Listener`], [`Stream`] |
+//! | UDP | [`UdpSocket`] |
+//! | names | [`Stack::lookup`], [`Stack::connect_host`] |
+//! | addresses, DNS servers and boot arguments | [`Config`], [`Addressing`] |
+//! | every bound, with its reason | [`limits`] |
+//! | what happened, what is open, the frames themselves | [`Stats`], [`Stack::sockets`], [`Capture`] |
+//! | crates for `embedded-nal-async` | the feature `embedded-nal`, module `nal` |
 //!
 //! # How it works
 //!

@@ -154,6 +154,19 @@ pub const EPHEMERAL_PORTS: RangeInclusive<u16> = 49_152..=65_535;
 pub const PORT_TRIES_MAX: usize = 30;
 
 /// The bounds that depend on the machine.
+///
+/// ```
+/// use unikernel_net::limits::{Bounds, Limits};
+///
+/// let megabyte = 1 << 20;
+/// let small = Limits::new(64 * megabyte, Bounds::default());
+/// let large = Limits::new(256 * megabyte, Bounds::default());
+/// assert!(large.connections > 3 * small.connections);
+///
+/// // `net.connections=100`: one source may have nearly all of them.
+/// let few = Limits::new(64 * megabyte, Bounds { connections: Some(100), ..Bounds::default() });
+/// assert_eq!((few.connections, few.per_source), (100, 90));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections in all states.
@@ -170,7 +183,7 @@ pub struct Limits {
     pub low_memory: usize,
 }
 
-/// What a machine's owner says about the bounds; the rest follows from its memory.
+/// What a machine's owner says about the bounds; the rest follows from its memory. See [`Limits`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// `net.connections=`: connections in all.

@@ -16,6 +16,28 @@ use core::{
 ///
 /// Connections are made without the application: when as many as the backlog allows wait, further ones are
 /// ignored, and their clients try again.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_net::{Read, Write};
+///
+#[doc = include_str!("pair.md")]
+/// let mut listener = server.listen(0)?;
+/// let port = listener.local_port();
+/// unikernel_rt::spawn(async move {
+///     loop {
+///         let mut stream = listener.accept().await;
+///         let _ = stream.write_all(format!("hello, {}", stream.peer().ip()).as_bytes()).await;
+///     }
+/// });
+/// # let mut bytes = [0; 64];
+/// # for _ in 0..2 {
+/// #     let mut stream = client.connect(("10.0.0.2".parse::<std::net::IpAddr>()?, port).into()).await?;
+/// #     let len = stream.read(&mut bytes).await?;
+/// #     assert_eq!(&bytes[..len], b"hello, 10.0.0.1");
+/// # }
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct Listener {
     shared: Rc<Shared>,
     port: u16,

@@ -40,17 +40,62 @@ pub enum NalError {
 }
 
 /// A TCP connection; the [`Stream`] is inside.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use embedded_nal_async::TcpConnect;
+/// use unikernel_net::{Read, Write};
+///
+/// /// As a crate that knows only the traits has it.
+/// async fn ask(network: &impl TcpConnect, peer: std::net::SocketAddr) -> Option<[u8; 4]> {
+///     let mut connection = network.connect(peer).await.ok()?;
+///     connection.write_all(b"ping").await.ok()?;
+///     let mut answer = [0; 4];
+///     connection.read_exact(&mut answer).await.ok().map(|()| answer)
+/// }
+///
+#[doc = include_str!("pair.md")]
+/// # let mut listener = server.listen(7)?;
+/// # unikernel_rt::spawn(async move {
+/// #     let (mut stream, mut bytes) = (listener.accept().await, [0; 4]);
+/// #     stream.read_exact(&mut bytes).await.unwrap();
+/// #     stream.write_all(&bytes.map(|byte| byte.to_ascii_uppercase())).await.unwrap();
+/// #     std::future::pending::<()>().await
+/// # });
+/// assert_eq!(ask(&client, "10.0.0.2:7".parse()?).await, Some(*b"PING"));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Connection(pub Stream);
 
 /// A socket for datagrams from one peer.
+///
+/// With a [`BoundUdp`] at the other end:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use embedded_nal_async::{ConnectedUdp, UdpStack, UnconnectedUdp};
+///
+#[doc = include_str!("pair.md")]
+/// let (_, mut asking) = UdpStack::connect(&client, "10.0.0.2:9000".parse()?).await?;
+/// let (local, mut answering) = server.bind_single("10.0.0.2:9000".parse()?).await?;
+/// asking.send(b"ping").await?;
+///
+/// let mut buffer = [0; 1500];
+/// let (len, to, from) = answering.receive_into(&mut buffer).await?;
+/// assert_eq!((&buffer[..len], to), (&b"ping"[..], local));
+/// answering.send(to, from, b"pong").await?;
+/// let len = asking.receive_into(&mut buffer).await?;
+/// assert_eq!(&buffer[..len], b"pong");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct ConnectedUdp {
     socket: BoundUdp,
     remote: SocketAddr,
 }
 
-/// A socket for datagrams to one address of the machine, or to any.
+/// A socket for datagrams to one address of the machine, or to any. See [`ConnectedUdp`] for an example.
 #[derive(Debug)]
 pub struct BoundUdp {
     socket: UdpSocket,

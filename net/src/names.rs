@@ -67,6 +67,31 @@ impl Stack {
     /// # Errors
     ///
     /// See [`LookupError`].
+    ///
+    /// ```
+    /// # unikernel_rt::sim::run("", async {
+    /// # let (left, right) = unikernel_rt::sim::cable(unikernel_rt::sim::Faults::NONE);
+    /// # let config = unikernel_net::Config { dns: vec!["10.0.0.2".parse()?], ..unikernel_net::Config::fixed("10.0.0.1/24".parse()?) };
+    /// # let stack = unikernel_net::Stack::new(Box::new(left), config);
+    /// # let server = unikernel_net::Stack::new(Box::new(right), unikernel_net::Config::fixed("10.0.0.2/24".parse()?));
+    /// # let dns = server.udp(53)?;
+    /// # unikernel_rt::spawn(async move {
+    /// #     let mut buffer = [0; 512];
+    /// #     loop {
+    /// #         let asked = dns.recv_from(&mut buffer).await;
+    /// #         let end = 12 + buffer[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+    /// #         let mut answer = buffer[..end].to_vec();
+    /// #         answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+    /// #         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 2]);
+    /// #         let _ = dns.send_to(&answer, asked.from).await;
+    /// #     }
+    /// # });
+    /// let addresses = stack.lookup("db.example.org").await?;
+    /// assert_eq!(addresses, ["10.0.0.2".parse::<std::net::IpAddr>()?]);
+    /// // An address as text needs no server.
+    /// assert_eq!(stack.lookup("192.0.2.7").await?, ["192.0.2.7".parse::<std::net::IpAddr>()?]);
+    /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+    /// ```
     pub async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
         let deadline = Instant::now() + CONFIGURE_TIME_MAX;
         loop {
@@ -88,6 +113,30 @@ impl Stack {
     /// # Errors
     ///
     /// See [`ConnectError`]; of several addresses, the error that tells most.
+    ///
+    /// ```
+    /// # unikernel_rt::sim::run("", async {
+    /// # let (left, right) = unikernel_rt::sim::cable(unikernel_rt::sim::Faults::NONE);
+    /// # let config = unikernel_net::Config { dns: vec!["10.0.0.2".parse()?], ..unikernel_net::Config::fixed("10.0.0.1/24".parse()?) };
+    /// # let stack = unikernel_net::Stack::new(Box::new(left), config);
+    /// # let server = unikernel_net::Stack::new(Box::new(right), unikernel_net::Config::fixed("10.0.0.2/24".parse()?));
+    /// # let dns = server.udp(53)?;
+    /// # unikernel_rt::spawn(async move {
+    /// #     let mut buffer = [0; 512];
+    /// #     loop {
+    /// #         let asked = dns.recv_from(&mut buffer).await;
+    /// #         let end = 12 + buffer[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+    /// #         let mut answer = buffer[..end].to_vec();
+    /// #         answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+    /// #         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 2]);
+    /// #         let _ = dns.send_to(&answer, asked.from).await;
+    /// #     }
+    /// # });
+    /// # let _listener = server.listen(5432)?;
+    /// let stream = stack.connect_host("db.example.org", 5432).await?;
+    /// assert_eq!(stream.peer(), "10.0.0.2:5432".parse()?);
+    /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+    /// ```
     pub async fn connect_host(&self, host: &str, port: u16) -> Result<Stream, ConnectError> {
         let addresses = self.lookup(host).await.map_err(ConnectError::Name)?;
         let connect = |address| connect(&self.shared, SocketAddr::new(address, port));

@@ -8,7 +8,7 @@ use core::{
     time::Duration,
 };
 
-/// A socket at one moment.
+/// A socket at one moment. See [`SocketPage`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketInfo {
     /// Its state, which tells the protocol, too.
@@ -64,6 +64,24 @@ pub enum SocketOwner {
 }
 
 /// Some sockets, and where the others begin.
+///
+/// All of them, a page at a time:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+#[doc = include_str!("pair.md")]
+/// # let _listener = server.listen(7)?;
+/// # let _stream = client.connect("10.0.0.2:7".parse()?).await?;
+/// let (mut lines, mut from) = (Vec::new(), Some(0));
+/// while let Some(start) = from {
+///     let page = server.sockets(start, 100);
+///     lines.extend(page.sockets.iter().map(|socket| format!("{} {}", socket.state, socket.local)));
+///     from = page.next;
+/// }
+/// assert_eq!(lines[0], "LISTEN [::]:7");
+/// assert!(lines.contains(&String::from("ESTABLISHED 10.0.0.2:7")), "{lines:?}");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketPage {
     /// Listeners, sockets for datagrams, handshakes, connections, and connections that are over, in this order: what becomes

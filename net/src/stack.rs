@@ -38,6 +38,27 @@ use unikernel_rt::{
 ///
 /// As an argument of `main` it takes all network ports, and the boot arguments that
 /// [`Config::from_boot_args`] names; without them it asks DHCP servers and routers.
+///
+/// In tests two of them are joined by a simulated cable:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_net::{Config, Read, Stack, Write};
+/// use unikernel_rt::sim::{Faults, cable};
+///
+/// let (left, right) = cable(Faults::NONE);
+/// let client = Stack::new(Box::new(left), Config::fixed("10.0.0.1/24".parse()?));
+/// let server = Stack::new(Box::new(right), Config::fixed("10.0.0.2/24".parse()?));
+///
+/// let mut listener = server.listen(7)?;
+/// let mut near = client.connect("10.0.0.2:7".parse()?).await?;
+/// let mut far = listener.accept().await;
+/// near.write_all(b"hello").await?;
+/// let mut bytes = [0; 5];
+/// far.read_exact(&mut bytes).await?;
+/// assert_eq!(&bytes, b"hello");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Stack {
     pub(crate) shared: Rc<Shared>,

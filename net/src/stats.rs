@@ -1,6 +1,24 @@
 //! What the stack counts.
 
 /// A snapshot of the stack. Counters never go back.
+///
+/// By [`Stack::stats`](crate::Stack::stats):
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+#[doc = include_str!("pair.md")]
+/// # let mut listener = server.listen(7)?;
+/// let stream = client.connect("10.0.0.2:7".parse()?).await?;
+/// let accepted = listener.accept().await;
+/// let stats = server.stats();
+/// assert_eq!((stats.accepted, stats.flows, stats.by_state.owned), (1, 1, 1));
+///
+/// // Nobody listens there.
+/// assert!(client.connect("10.0.0.2:8".parse()?).await.is_err());
+/// assert_eq!(server.stats().drops.unmatched, 1);
+/// # drop((stream, accepted));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections in all states, half-open and ownerless ones included.
@@ -46,7 +64,7 @@ pub struct Stats {
     pub drops: Drops,
 }
 
-/// Connections by state.
+/// Connections by state. See [`Stats`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCounts {
     /// `connect` waits for an answer.
@@ -61,7 +79,7 @@ pub struct FlowCounts {
     pub orphaned: usize,
 }
 
-/// Frames and connections thrown away, by cause.
+/// Frames and connections thrown away, by cause. See [`Stats`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drops {
     /// Not for this machine, or of a protocol it does not speak.

@@ -25,16 +25,45 @@ use unikernel_rt::time::{Duration, Instant};
 ///
 /// Segments are sent without waiting for the acknowledgement of earlier small ones (Nagle's algorithm is
 /// off): answers are written whole.
+///
+/// A question, the end of it, and the whole answer:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_net::{Read, Write};
+///
+#[doc = include_str!("pair.md")]
+/// # let mut listener = server.listen(7)?;
+/// # unikernel_rt::spawn(async move {
+/// #     let mut stream = listener.accept().await;
+/// #     let (mut bytes, mut all) = ([0; 64], Vec::new());
+/// #     while let Ok(len @ 1..) = stream.read(&mut bytes).await {
+/// #         all.extend(bytes[..len].to_ascii_uppercase());
+/// #     }
+/// #     let _ = stream.write_all(&all).await;
+/// # });
+/// let mut stream = client.connect("10.0.0.2:7".parse()?).await?;
+/// stream.write_all(b"what do you think?").await?;
+/// stream.shutdown();
+///
+/// let (mut answer, mut bytes) = (Vec::new(), [0; 1024]);
+/// while let len @ 1.. = stream.read(&mut bytes).await? {
+///     answer.extend_from_slice(&bytes[..len]);
+/// }
+/// assert_eq!(answer, b"WHAT DO YOU THINK?");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct Stream {
     handle: Handle,
 }
 
-/// The reading half of a [`Stream`]; the stream closes when both halves are dropped.
+/// The reading half of a [`Stream`]; the stream closes when both halves are dropped. See [`Stream::split`] for an
+/// example.
 pub struct ReadHalf {
     handle: Handle,
 }
 
-/// The writing half of a [`Stream`]. Dropping it is a [`shutdown`](Self::shutdown).
+/// The writing half of a [`Stream`]. Dropping it is a [`shutdown`](Self::shutdown). See [`Stream::split`] for an example.
 pub struct WriteHalf {
     handle: Handle,
 }
@@ -111,6 +140,32 @@ impl Stream {
     }
 
     /// Two halves that two tasks can use. Reading and writing wake their own task.
+    ///
+    /// ```
+    /// # unikernel_rt::sim::run("", async {
+    /// use unikernel_net::{Read, Write};
+    ///
+    #[doc = include_str!("pair.md")]
+    /// # let mut listener = server.listen(7)?;
+    /// # unikernel_rt::spawn(async move {
+    /// #     let mut stream = listener.accept().await;
+    /// #     let mut bytes = [0; 64];
+    /// #     while let Ok(len @ 1..) = stream.read(&mut bytes).await {
+    /// #         let _ = stream.write_all(&bytes[..len]).await;
+    /// #     }
+    /// # });
+    /// let (mut reading, mut writing) = client.connect("10.0.0.2:7".parse()?).await?.split();
+    /// let writer = unikernel_rt::spawn(async move { writing.write_all(&[7; 300_000]).await });
+    ///
+    /// // Nobody could send that much into an echo without reading at the same time.
+    /// let (mut total, mut bytes) = (0, [0; 1024]);
+    /// while let len @ 1.. = reading.read(&mut bytes).await? {
+    ///     total += len;
+    /// }
+    /// assert_eq!(writer.await, Some(Ok(())));
+    /// assert_eq!(total, 300_000);
+    /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+    /// ```
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf { handle: self.handle.duplicate() }, WriteHalf { handle: self.handle })
     }

@@ -19,6 +19,29 @@ use unikernel_rt::{entropy, time::Instant};
 /// Received datagrams wait, up to [`DATAGRAMS_MAX`](crate::limits::DATAGRAMS_MAX) and
 /// [`DATAGRAM_MEMORY_MAX`](crate::limits::DATAGRAM_MEMORY_MAX); then the newest are dropped, as any network may do. Those
 /// that came in fragments are put together; those to send must fit a packet.
+///
+/// An echo, on a socket of [`Stack::udp`](crate::Stack::udp):
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+#[doc = include_str!("pair.md")]
+/// # let socket = server.udp(9000)?;
+/// # unikernel_rt::spawn(async move {
+/// let mut buffer = [0; 1500];
+/// loop {
+///     let datagram = socket.recv_from(&mut buffer).await;
+///     // From the address that was asked: the machine may have several.
+///     socket.send_from(&buffer[..datagram.len], datagram.to, datagram.from).await?;
+/// }
+/// # #[allow(unreachable_code)] Ok::<(), unikernel_rt::Error>(())
+/// # });
+/// # let asking = client.udp(0)?;
+/// # asking.send_to(b"ping", "10.0.0.2:9000".parse()?).await?;
+/// # let mut buffer = [0; 1500];
+/// # let datagram = asking.recv_from(&mut buffer).await;
+/// # assert_eq!((&buffer[..datagram.len], datagram.from), (&b"ping"[..], "10.0.0.2:9000".parse()?));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct UdpSocket {
     shared: Rc<Shared>,
     id: u32,
@@ -26,6 +49,22 @@ pub struct UdpSocket {
 }
 
 /// What is known of a received datagram.
+///
+/// The buffer may be too small for it:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+#[doc = include_str!("pair.md")]
+/// let (sender, receiver) = (client.udp(0)?, server.udp(9000)?);
+/// sender.send_to(b"a long message", "10.0.0.2:9000".parse()?).await?;
+///
+/// let mut buffer = [0; 6];
+/// let datagram = receiver.recv_from(&mut buffer).await;
+/// assert_eq!(&buffer[..datagram.len], b"a long");
+/// assert_eq!(datagram.whole_len, 14);
+/// assert_eq!(datagram.from.port(), sender.local_port());
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram {
     /// How much of it is in the buffer.

@@ -3,6 +3,15 @@
 use core::{fmt, net::Ipv6Addr, str::FromStr};
 
 /// An IPv6 address and the length of its network's prefix, written `2001:db8::2/64`.
+///
+/// ```
+/// use unikernel_net::Ipv6Cidr;
+///
+/// let cidr: Ipv6Cidr = "2001:db8::2/64".parse().unwrap();
+/// assert!(cidr.contains("2001:db8::ffff".parse().unwrap()));
+/// assert!(!cidr.contains("2001:db8:0:1::2".parse().unwrap()));
+/// assert!("ff02::1/64".parse::<Ipv6Cidr>().is_err(), "a group is no host");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ipv6Cidr {
     address: Ipv6Addr,
