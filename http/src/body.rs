@@ -19,6 +19,29 @@ type BoxStream = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>>>>;
 /// of the request echoes it. It is a [`Stream`] of [`Bytes`].
 ///
 /// The client is asked to send (`100 Continue`) when the body is first polled, and held back by TCP while it is not.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use futures_util::{StreamExt, stream};
+/// use std::convert::Infallible;
+/// use unikernel_http::{Body, BodyError, Router, post};
+///
+/// /// However long the body is, one piece of it is in memory.
+/// async fn count(mut body: Body) -> Result<String, BodyError> {
+///     let mut total = 0;
+///     while let Some(piece) = body.next().await {
+///         total += piece?.len();
+///     }
+///     Ok(format!("{total} bytes"))
+/// }
+///
+/// let router: Router = Router::new().route("/", post(count));
+#[doc = include_str!("served.md")]
+/// let pieces = stream::iter((0..1000).map(|_| Ok::<_, Infallible>(vec![7; 1000])));
+/// let answer = client.post("http://10.0.0.2/").body(Body::from_stream(pieces)).send().await?;
+/// assert_eq!(answer.text().await?, "1000000 bytes");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Default)]
 pub struct Body(pub(crate) Inner);
 

@@ -8,6 +8,28 @@ use alloc::{boxed::Box, rc::Rc};
 use core::{future::Future, pin::Pin};
 
 /// The answer of a handler: there already, or on its way.
+///
+/// For a [`Handler`] that is written by hand:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Handler, IntoResponse, Reply, Request, Router, Status, any};
+///
+/// /// Answers everything with 503.
+/// struct Closed;
+///
+/// impl<S> Handler<Closed, S> for Closed {
+///     fn call(&self, _: Request, _: &S) -> Reply {
+///         Reply::Now((Status::SERVICE_UNAVAILABLE, "back at nine\n").into_response())
+///     }
+/// }
+///
+/// let router: Router = Router::new().route("/", any(Closed));
+#[doc = include_str!("served.md")]
+/// let answer = client.get("http://10.0.0.2/").send().await?;
+/// assert_eq!((answer.status().code(), answer.text().await?.as_str()), (503, "back at nine\n"));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub enum Reply {
     /// The response.
     Now(Response),
@@ -29,6 +51,7 @@ impl Reply {
 ///
 /// Every argument implements [`FromRequestParts`], the last one may implement [`FromRequest`], and the result
 /// implements [`IntoResponse`]. `Args` tells the forms apart; it is never written out.
+/// See [`Router`](crate::Router) for an example, and [`Reply`] for one that is no function.
 pub trait Handler<Args, S>: 'static {
     /// Starts to answer.
     fn call(&self, request: Request, state: &S) -> Reply;

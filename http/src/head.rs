@@ -60,6 +60,22 @@ impl Head {
 /// The header fields of a request (RFC 9110, 6.3). Cheap to clone: it is a reference.
 ///
 /// Names are compared without regard to case. Values are bytes; [`get`](Headers::get) shows the ones that are UTF-8.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Headers, Router, get};
+///
+/// async fn names(headers: Headers) -> String {
+///     let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+///     format!("{} for {}", names.join(" "), headers.get("host").unwrap_or("nobody"))
+/// }
+///
+/// let router: Router = Router::new().route("/", get(names));
+#[doc = include_str!("served.md")]
+/// let answer = client.get("http://10.0.0.2/").raw().header("X-Trace", "7").send().await?;
+/// assert_eq!(answer.text().await?, "Host X-Trace for 10.0.0.2");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Headers(pub(crate) Rc<Head>);
 

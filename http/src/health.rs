@@ -7,6 +7,7 @@ use unikernel_rt::lifecycle;
 /// `/healthz` and `/readyz`, for load balancers and orchestrators.
 ///
 /// ```
+/// # unikernel_rt::sim::run("", async {
 /// use unikernel_http::{Health, Router, get};
 /// use std::{cell::Cell, rc::Rc};
 ///
@@ -14,6 +15,12 @@ use unikernel_rt::lifecycle;
 /// let database = is_connected.clone();
 /// let health = Health::new().check("database", move || database.get());
 /// let router: Router = Router::new().route("/", get(async || "hello")).merge(health.router());
+#[doc = include_str!("served.md")]
+/// let answer = client.get("http://10.0.0.2/readyz").send().await?;
+/// assert_eq!((answer.status().code(), answer.text().await?.as_str()), (503, "not ready: database\n"));
+/// is_connected.set(true);
+/// assert_eq!(client.get("http://10.0.0.2/readyz").send().await?.text().await?, "ready\n");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Default)]
 pub struct Health {

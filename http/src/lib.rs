@@ -19,9 +19,19 @@
 //! # fn main() {}
 //! ```
 //!
-//! Read on in this order: [`Router`], [`extract`], [`Response`] and [`Body`], [`ServeDir`], [`Server`] with its
-//! [`Limits`]. Inside, a request takes this way: `connection` (bytes in and out), `parse` (strict, without copying),
-//! `router`, `handler`, `response::write`.
+//! | for | see |
+//! |---|---|
+//! | which handler answers what | [`Router`], [`MethodRouter`] |
+//! | what handlers take | [`extract`]: [`Path`], [`Query`], [`Json`], [`Form`], [`State`] and more |
+//! | what they return | [`IntoResponse`], [`Response`], [`Body`], [`Redirect`], [`Sse`] |
+//! | code around handlers | [`from_fn`], [`Next`], [`Extension`] |
+//! | files, of the image or of a disk | [`ServeDir`], [`include_dir!`] |
+//! | bounds, and an end in good order | [`Limits`], [`Server`] |
+//! | what load balancers and Prometheus ask | [`Health`], [`MetricsPort`] |
+//! | asking other servers | [`client::Client`] |
+//!
+//! Inside, a request takes this way: `connection` (bytes in and out), `parse` (strict, without copying), `router`,
+//! `handler`, `response::write`.
 //!
 //! # What is there
 //!

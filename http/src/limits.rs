@@ -3,6 +3,23 @@
 use unikernel_rt::time::Duration;
 
 /// What a server accepts. The defaults suit a site on the open internet.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Limits, Router, Server, post};
+///
+/// let router = Router::new().route("/", post(async |text: String| text));
+/// let limits = Limits { buffered_body_len_max: 10, ..Limits::default() };
+/// let server = Server::with_limits(router, limits);
+/// # let small = server;
+/// # let router = Router::new();
+#[doc = include_str!("served.md")]
+/// # let listener = server.listen(8080)?;
+/// # unikernel_rt::spawn(async move { small.serve(listener).await });
+/// assert_eq!(client.post("http://10.0.0.2:8080/").body("short").send().await?.status().code(), 200);
+/// assert_eq!(client.post("http://10.0.0.2:8080/").body("far too long").send().await?.status().code(), 413);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// A longer request line and header section is refused with 431: browsers send up to about 4 KiB of cookies.

@@ -36,6 +36,20 @@ fn page() -> Response {
 }
 
 /// The port for metrics that the boot argument `metrics=PORT` names; without it there is none.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::MetricsPort;
+/// # let router = unikernel_http::Router::new();
+#[doc = include_str!("served.md")]
+/// MetricsPort(Some(9090)).open(&server)?;
+/// let page = client.get("http://10.0.0.2:9090/metrics").send().await?.text().await?;
+/// assert!(page.lines().any(|line| line.starts_with("# TYPE ")), "{page}");
+///
+/// // It is closed unless a boot argument names it.
+/// MetricsPort(None).open(&server)?;
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsPort(pub Option<u16>);
 

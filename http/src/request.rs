@@ -7,6 +7,22 @@ use core::{any::Any, fmt, net::SocketAddr, str};
 /// A request: its head, by reference, and its body.
 ///
 /// It goes through many hands, so it is four words; what most requests lack is in boxes.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Request, Router};
+///
+/// async fn echo(request: Request) -> String {
+///     let agent = request.header("User-Agent").unwrap_or("nobody");
+///     format!("{} {} {:?} by {agent}", request.method(), request.path(), request.query())
+/// }
+///
+/// let router: Router = Router::new().fallback(echo);
+#[doc = include_str!("served.md")]
+/// let answer = client.delete("http://10.0.0.2/a/b?c").header("User-Agent", "curl").send().await?;
+/// assert_eq!(answer.text().await?, "DELETE /a/b Some(\"c\") by curl");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct Request {
     pub(crate) head: Rc<Head>,
     body: Option<Box<Body>>,

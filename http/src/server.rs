@@ -95,7 +95,8 @@ impl<A: Accept> Door for Plain<A> {
     }
 }
 
-/// A router with limits, and the connections it is served on. Clones are the same server.
+/// A router with limits, and the connections it is served on. Clones are the same server. See [`Limits`] for one that is
+/// asked.
 ///
 /// ```
 /// use unikernel_http::{Accept, Limits, Router, Server};

@@ -18,16 +18,23 @@ use unikernel_rt::time::{Duration, Sleep, sleep};
 /// client that is gone is noticed.
 ///
 /// ```
+/// # unikernel_rt::sim::run("", async {
 /// use futures_util::{Stream, StreamExt, stream};
-/// use unikernel_http::{Event, Sse};
+/// use unikernel_http::{Event, Router, Sse, get};
 /// use unikernel_rt::time::{Duration, sleep};
 ///
 /// async fn ticks() -> Sse<impl Stream<Item = Event>> {
-///     Sse::new(stream::iter(0..10).then(async |tick| {
+///     Sse::new(stream::iter(0..2).then(async |tick| {
 ///         sleep(Duration::from_secs(1)).await;
-///         Event::data(&format!("{tick}"))
+///         Event::data(&format!("{tick}")).name("tick")
 ///     }))
 /// }
+///
+/// let router: Router = Router::new().route("/ticks", get(ticks));
+#[doc = include_str!("served.md")]
+/// let text = client.get("http://10.0.0.2/ticks").send().await?.text().await?;
+/// assert_eq!(text, "data: 0\nevent: tick\n\ndata: 1\nevent: tick\n\n");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 pub struct Sse<S> {
     events: S,
@@ -78,7 +85,7 @@ impl<S: Stream<Item = Event>> Stream for EventBody<S> {
     }
 }
 
-/// An event: its lines, without the empty one at the end.
+/// An event: its lines, without the empty one at the end. See [`Sse`] for an example.
 #[derive(Clone, Debug, Default)]
 pub struct Event(String);
 

@@ -70,8 +70,9 @@ pub enum SocketOwner {
 /// ```
 /// # unikernel_rt::sim::run("", async {
 #[doc = include_str!("pair.md")]
-/// # let _listener = server.listen(7)?;
-/// # let _stream = client.connect("10.0.0.2:7".parse()?).await?;
+/// # let mut listener = server.listen(7)?;
+/// # let _near = client.connect("10.0.0.2:7".parse()?).await?;
+/// # let _far = listener.accept().await;
 /// let (mut lines, mut from) = (Vec::new(), Some(0));
 /// while let Some(start) = from {
 ///     let page = server.sockets(start, 100);

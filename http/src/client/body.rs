@@ -16,6 +16,24 @@ use futures_util::{Stream, StreamExt};
 /// The server is held back by TCP while the body is not polled. Dropped before its end, it closes its connection; read
 /// to its end, it leaves the connection to the next request. What is left of the request's own body is sent while
 /// this one is read.
+///
+/// More than would fit into memory, piece by piece:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use futures_util::StreamExt;
+/// # use unikernel_http::{Router, get};
+///
+/// # let router: Router = Router::new().route("/long", get(async || vec![7; 3_000_000]));
+#[doc = include_str!("../served.md")]
+/// let mut body = client.get("http://10.0.0.2/long").send().await?.into_body();
+/// let mut total = 0;
+/// while let Some(piece) = body.next().await {
+///     total += piece?.len();
+/// }
+/// assert_eq!(total, 3_000_000);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct ResponseBody {
     exchange: Option<Box<Exchange>>,
     decoder: Option<Box<Decoder>>,

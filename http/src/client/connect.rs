@@ -37,10 +37,34 @@ impl fmt::Display for ConnectError {
 
 impl core::error::Error for ConnectError {}
 
-/// Makes connections: a [`Stack`](unikernel_net::Stack), or a function of yours.
+/// Makes connections: a [`Stack`](unikernel_net::Stack), or a type of yours.
 ///
 /// The streams must be cancel safe in both directions: a future of `read` or `write` that is dropped while it waits
 /// has done nothing, and the task it was polled by is woken all the same. Those of unikernel-net are.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::client::{Client, Connect, ConnectError, Target};
+/// use unikernel_net::{Stack, Stream};
+/// # use unikernel_http::{Router, get};
+///
+/// /// Reaches one server, whatever its name.
+/// struct Only(Stack);
+///
+/// impl Connect for Only {
+///     type Stream = Stream;
+///
+///     async fn connect(&self, target: &Target) -> Result<Stream, ConnectError> {
+///         self.0.connect(([10, 0, 0, 2], target.port).into()).await.map_err(ConnectError::new)
+///     }
+/// }
+///
+/// # let router: Router = Router::new().route("/", get(async || "hello"));
+#[doc = include_str!("../served.md")]
+/// let client = Client::new(Only(stack));
+/// assert_eq!(client.get("http://shop.test/").send().await?.text().await?, "hello");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub trait Connect: 'static {
     /// A connection.
     type Stream: Read + Write + 'static;

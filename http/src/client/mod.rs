@@ -61,6 +61,21 @@ const USER_AGENT: &str = concat!("unikernel-http/", env!("CARGO_PKG_VERSION"));
 const REDIRECT_BODY_LEN_MAX: u64 = 16 * 1024;
 
 /// A client with its connections. Clones are the same client; the connections close with the last of them.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Router, client::Client, get};
+///
+/// let router: Router = Router::new().route("/greeting", get(async || "hello"));
+#[doc = include_str!("../served.md")]
+/// let client = Client::new(stack);
+/// for _ in 0..3 {
+///     let response = client.get("http://10.0.0.2/greeting").send().await?.error_for_status()?;
+///     assert_eq!(response.text().await?, "hello");
+/// }
+/// assert_eq!(client.connections(), (1, 1), "one connection served all three, and waits for the next");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Client(Rc<Shared>);
 
@@ -75,6 +90,23 @@ struct Shared {
 }
 
 /// What a client is made of. Start with [`Client::builder`].
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::client::{Client, Limits};
+/// # use unikernel_http::{Request, Router};
+///
+/// # let router: Router = Router::new().fallback(async |request: Request| request.header("User-Agent").map(String::from));
+#[doc = include_str!("../served.md")]
+/// let limits = Limits { buffered_body_len_max: 4, ..Limits::default() };
+/// let client = Client::builder(stack.clone()).user_agent("probe/1").limits(limits).build();
+///
+/// let response = client.get("http://10.0.0.2/").send().await?;
+/// assert!(response.text().await.is_err(), "the server says `probe/1`, which is more than 4 bytes");
+/// # let client = Client::builder(stack).user_agent("probe/1").build();
+/// # assert_eq!(client.get("http://10.0.0.2/").send().await?.text().await?, "probe/1");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[must_use = "`build` makes the client"]
 pub struct Builder {
     connector: Box<dyn DynConnect>,

@@ -7,6 +7,23 @@ use core::fmt;
 use embedded_io_async::{Read, Write};
 
 /// A proxy that speaks HTTP.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::client::{Client, Proxy};
+/// # use unikernel_http::{Request, Router};
+///
+/// # let router: Router = Router::new().fallback(async |request: Request| {
+/// #     format!("{} with {:?}", request.host(), request.header("Proxy-Authorization"))
+/// # });
+#[doc = include_str!("../served.md")]
+/// let proxy = Proxy::new("http://10.0.0.2:80")?.basic_auth("us", "secret");
+/// let client = Client::builder(stack).proxy(proxy).build();
+/// // The proxy looks the name up.
+/// let response = client.get("http://example.org/").send().await?;
+/// # assert_eq!(response.text().await?, "example.org with Some(\"Basic dXM6c2VjcmV0\")");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Proxy {
     target: Target,

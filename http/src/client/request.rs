@@ -18,6 +18,33 @@ const CLIENTS_OWN: [&str; 7] =
 const CREDENTIALS: [&str; 4] = ["authorization", "cookie", "host", "proxy-authorization"];
 
 /// A request that is being put together; [`send`](Self::send) sends it. What is wrong with it shows there.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::time::Duration;
+/// # use unikernel_http::{Json, Request, Router, put};
+///
+/// # async fn check(request: Request) -> String {
+/// #     let (who, trace) = (request.header("Authorization").map(String::from), request.header("X-Trace").map(String::from));
+/// #     let body = request.into_body().collect(99).await.unwrap();
+/// #     format!("{who:?} {trace:?} {}", std::str::from_utf8(&body).unwrap())
+/// # }
+/// # let router: Router = Router::new().route("/items/7", put(check));
+#[doc = include_str!("../served.md")]
+/// let response = client
+///     .put("http://10.0.0.2/items/7")
+///     .bearer_auth("open-sesame")
+///     .header("X-Trace", "42")
+///     .json(&["red", "round"])
+///     .timeout(Duration::from_secs(5))
+///     .send()
+///     .await?;
+/// # assert_eq!(response.text().await?, r#"Some("Bearer open-sesame") Some("42") ["red","round"]"#);
+///
+/// // What is wrong with a request shows when it is sent.
+/// assert!(client.get("http://10.0.0.2/").header("X Y", "z").send().await.is_err());
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[must_use = "a request is sent with `send`"]
 pub struct RequestBuilder {
     client: Client,

@@ -8,6 +8,25 @@ use serde::de::DeserializeOwned;
 
 /// A response: status, header fields, and the body, which is still to be read. Dropping it closes its connection,
 /// unless the body was read to its end or there is none.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// # use unikernel_http::{Json, Router, Status, get};
+/// # let router: Router = Router::new()
+/// #     .route("/temperatures", get(async || Json([19.5, 21.0])))
+/// #     .route("/gone", get(async || (Status::GONE, "it is gone")));
+#[doc = include_str!("../served.md")]
+/// let response = client.get("http://10.0.0.2/temperatures").send().await?;
+/// assert_eq!(response.header("Content-Type"), Some("application/json"));
+/// let temperatures: Vec<f64> = response.json().await?;
+/// assert_eq!(temperatures, [19.5, 21.0]);
+///
+/// // Every status is a response, unless you ask for an error.
+/// let gone = client.get("http://10.0.0.2/gone").send().await?;
+/// assert_eq!(gone.status().code(), 410);
+/// assert!(gone.error_for_status().is_err());
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Response {
     pub(super) status: Status,

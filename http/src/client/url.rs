@@ -51,6 +51,16 @@ impl fmt::Display for UrlError {
 impl core::error::Error for UrlError {}
 
 /// An absolute URL: scheme, host, port, path and query. A fragment is dropped, as it never leaves the client.
+///
+/// ```
+/// use unikernel_http::client::{Url, UrlError};
+///
+/// let url = Url::parse("http://Example.org/a/b?c#d")?;
+/// assert_eq!((url.host(), url.port(), url.path_and_query()), ("example.org", 80, "/a/b?c"));
+/// assert_eq!(url.join("../x")?.to_string(), "http://example.org/x");
+/// assert_eq!(Url::parse("http://us:secret@example.org/"), Err(UrlError::UserInfo));
+/// # Ok::<(), UrlError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Url {
     is_https: bool,

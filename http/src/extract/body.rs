@@ -64,6 +64,25 @@ pub(super) fn has_type(request: &Request, accepted: impl Fn(&str) -> bool) -> bo
 /// A form: the body as `application/x-www-form-urlencoded`, or the query of GET and HEAD, parsed into `T`.
 ///
 /// Refuses another Content-Type with 415, and fields that are missing or do not parse with 422.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use serde::Deserialize;
+/// use unikernel_http::{Form, Redirect, Router, get};
+///
+/// #[derive(Deserialize)]
+/// struct Entry { name: String, text: String }
+///
+/// async fn sign(Form(entry): Form<Entry>) -> Redirect { Redirect::to(format!("/book#{}-{}", entry.name, entry.text.len())) }
+///
+/// let router: Router = Router::new().route("/book", get(async || "the book").post(sign));
+#[doc = include_str!("../served.md")]
+/// let form = "application/x-www-form-urlencoded";
+/// let request = client.post("http://10.0.0.2/book").header("Content-Type", form).raw();
+/// let answer = request.body("name=Ada&text=hello+there").send().await?;
+/// assert_eq!((answer.status().code(), answer.header("Location")), (303, Some("/book#Ada-11")));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Form<T>(
     /// The fields.

@@ -12,6 +12,25 @@ const JSON: &str = "Content-Type: application/json\r\n";
 ///
 /// Refuses another Content-Type with 415, what is no JSON with 400, and JSON of another shape with 422. A result that
 /// JSON cannot express (a map whose keys are no text) is answered with 500.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use serde::{Deserialize, Serialize};
+/// use unikernel_http::{Json, Router, post};
+///
+/// #[derive(Serialize, Deserialize, Debug, PartialEq)]
+/// struct Point { x: i32, y: i32 }
+///
+/// async fn mirror(Json(point): Json<Point>) -> Json<Point> { Json(Point { x: point.y, y: point.x }) }
+///
+/// let router: Router = Router::new().route("/mirror", post(mirror));
+#[doc = include_str!("../served.md")]
+/// let answer = client.post("http://10.0.0.2/mirror").json(&Point { x: 1, y: 2 }).send().await?;
+/// assert_eq!(answer.json::<Point>().await?, Point { x: 2, y: 1 });
+/// let refused = client.post("http://10.0.0.2/mirror").json(&"no point").send().await?;
+/// assert_eq!(refused.status().code(), 422);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json<T>(
     /// The value.

@@ -15,6 +15,19 @@ use serde::{
 
 /// The parameters of the route's path, decoded and parsed: one value, a tuple in the order of the path, or a struct
 /// or map by their names. Refuses what does not parse with 400.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Path, Router, Status, get};
+///
+/// async fn product(Path((a, b)): Path<(u32, u32)>) -> String { format!("{}", a * b) }
+///
+/// let router: Router = Router::new().route("/product/{a}/{b}", get(product));
+#[doc = include_str!("../served.md")]
+/// assert_eq!(client.get("http://10.0.0.2/product/6/7").send().await?.text().await?, "42");
+/// assert_eq!(client.get("http://10.0.0.2/product/6/x").send().await?.status(), Status::BAD_REQUEST);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Path<T>(
     /// The parameters.
@@ -31,6 +44,24 @@ impl<S, T: DeserializeOwned> FromRequestParts<S> for Path<T> {
 }
 
 /// The query, parsed into a struct or map. Refuses what is missing or does not parse with 400.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use serde::Deserialize;
+/// use unikernel_http::{Query, Router, get};
+///
+/// #[derive(Deserialize)]
+/// struct Search { q: String, page: Option<u32> }
+///
+/// async fn search(Query(search): Query<Search>) -> String { format!("{}, page {}", search.q, search.page.unwrap_or(1)) }
+///
+/// let router: Router = Router::new().route("/search", get(search));
+#[doc = include_str!("../served.md")]
+/// assert_eq!(client.get("http://10.0.0.2/search?q=two+words&page=3").send().await?.text().await?, "two words, page 3");
+/// assert_eq!(client.get("http://10.0.0.2/search?q=x").send().await?.text().await?, "x, page 1");
+/// assert_eq!(client.get("http://10.0.0.2/search").send().await?.status().code(), 400);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Query<T>(
     /// The fields.

@@ -7,6 +7,29 @@ use bytes::Bytes;
 use core::convert::Infallible;
 
 /// A value that is a response, or can be made one.
+///
+/// Errors of your own become responses, too:
+///
+/// ```
+/// use unikernel_http::{IntoResponse, Response, Status};
+///
+/// enum Failure { Missing, Broken(String) }
+///
+/// impl IntoResponse for Failure {
+///     fn into_response(self) -> Response {
+///         match self {
+///             Failure::Missing => Status::NOT_FOUND.into_response(),
+///             Failure::Broken(why) => (Status::BAD_GATEWAY, [("Retry-After", "5")], why).into_response(),
+///         }
+///     }
+/// }
+///
+/// // So handlers may return `Result<impl IntoResponse, Failure>`.
+/// let response = Err::<&str, _>(Failure::Broken("no answer".into())).into_response();
+/// assert_eq!((response.status(), response.header("Retry-After")), (Status::BAD_GATEWAY, Some(&b"5"[..])));
+/// assert_eq!(Err::<&str, _>(Failure::Missing).into_response().status(), Status::NOT_FOUND);
+/// assert_eq!(Ok::<_, Failure>("fine").into_response().status(), Status::OK);
+/// ```
 pub trait IntoResponse {
     /// The response.
     fn into_response(self) -> Response;
@@ -129,6 +152,13 @@ impl IntoResponse for BodyError {
 }
 
 /// Text that is HTML.
+///
+/// ```
+/// use unikernel_http::{Html, IntoResponse};
+///
+/// let page = Html("<h1>hello</h1>").into_response();
+/// assert_eq!(page.header("Content-Type"), Some(&b"text/html; charset=utf-8"[..]));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Html<T>(
     /// The page.
@@ -143,6 +173,20 @@ impl<T: Into<Body>> IntoResponse for Html<T> {
 
 /// Sends the client elsewhere (RFC 9110, 15.4). The target must be a URL with what is special escaped: a value with
 /// a control character is answered with 500.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Redirect, Router, get};
+///
+/// let router: Router = Router::new()
+///     .route("/old", get(async || Redirect::permanent("/new")))
+///     .route("/new", get(async || "moved here"));
+#[doc = include_str!("../served.md")]
+/// let page = client.get("http://10.0.0.2/old").send().await?;
+/// assert_eq!(page.url().to_string(), "http://10.0.0.2/new");
+/// assert_eq!(page.text().await?, "moved here");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Redirect {
     status: Status,

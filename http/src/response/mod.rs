@@ -14,6 +14,19 @@ pub use into::{Html, IntoResponse, Redirect};
 /// A response: status, header fields and body.
 ///
 /// `Date`, `Content-Length`, `Transfer-Encoding` and `Connection` are the server's to write.
+///
+/// ```
+/// use unikernel_http::{Response, Status};
+///
+/// let mut response = Response::new(Status::OK, "a,b\n1,2\n").with_header("Content-Type", "text/csv");
+/// response.try_add_header("Set-Cookie", "seen=1")?;
+/// response.try_add_header("Set-Cookie", "theme=dark")?;
+///
+/// assert_eq!(response.header("content-type"), Some(&b"text/csv"[..]));
+/// assert_eq!(response.body().len(), Some(8));
+/// assert!(response.try_set_header("X-Name", "two\r\nlines").is_err());
+/// # Ok::<(), unikernel_http::InvalidHeader>(())
+/// ```
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: Status,

@@ -10,6 +10,25 @@ use alloc::{boxed::Box, rc::Rc};
 use core::future::Future;
 
 /// What a middleware puts around: call [`run`](Next::run) once, or answer instead.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{IntoResponse, Next, Request, Response, Router, Status, from_fn, get};
+///
+/// async fn members_only(request: Request, next: Next) -> Response {
+///     match request.header("Authorization") {
+///         Some("Bearer open-sesame") => next.run(request).await,
+///         _ => (Status::UNAUTHORIZED, "say the word\n").into_response(),
+///     }
+/// }
+///
+/// let router: Router = Router::new().route("/", get(async || "the treasure")).layer(from_fn(members_only));
+#[doc = include_str!("../served.md")]
+/// let url = "http://10.0.0.2/";
+/// assert_eq!(client.get(url).send().await?.status(), Status::UNAUTHORIZED);
+/// assert_eq!(client.get(url).bearer_auth("open-sesame").send().await?.text().await?, "the treasure");
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct Next(Box<dyn FnOnce(Request) -> Reply>);
 
 impl Next {
@@ -24,12 +43,13 @@ pub(crate) trait Layer<S> {
     fn call(&self, request: Request, next: Next, state: &S) -> Reply;
 }
 
-/// A middleware: what [`Router::layer`] takes.
+/// A middleware: what [`Router::layer`] takes. [`from_fn`] makes one.
 pub struct Middleware<S>(Rc<dyn Layer<S>>);
 
 /// Makes an async function a middleware.
 ///
 /// ```
+/// # unikernel_rt::sim::run("", async {
 /// use unikernel_http::{Next, Request, Response, Router, from_fn, get};
 ///
 /// async fn no_store(request: Request, next: Next) -> Response {
@@ -37,6 +57,10 @@ pub struct Middleware<S>(Rc<dyn Layer<S>>);
 /// }
 ///
 /// let router: Router = Router::new().route("/", get(async || "fresh")).layer(from_fn(no_store));
+#[doc = include_str!("../served.md")]
+/// let page = client.get("http://10.0.0.2/").send().await?;
+/// assert_eq!(page.header("Cache-Control"), Some("no-store"));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 pub fn from_fn<F, Fut, S: 'static>(function: F) -> Middleware<S>
 where

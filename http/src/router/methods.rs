@@ -12,6 +12,22 @@ use core::cell::Cell;
 ///
 /// `HEAD` is answered by the handler of `GET`, `OPTIONS` with the methods that are there, and any other method with
 /// 405, unless there is a handler for it.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Router, Status, get};
+///
+/// async fn read() -> &'static str { "it is here" }
+/// async fn write(text: String) -> Status { if text.is_empty() { Status::BAD_REQUEST } else { Status::NO_CONTENT } }
+///
+/// let router: Router = Router::new().route("/note", get(read).put(write));
+#[doc = include_str!("../served.md")]
+/// assert_eq!(client.put("http://10.0.0.2/note").body("news").send().await?.status(), Status::NO_CONTENT);
+/// let refused = client.delete("http://10.0.0.2/note").send().await?;
+/// assert_eq!(refused.status(), Status::METHOD_NOT_ALLOWED);
+/// assert_eq!(refused.header("Allow"), Some("GET, HEAD, PUT, OPTIONS"));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct MethodRouter<S = ()> {
     by_method: [Option<SharedEndpoint<S>>; Method::COUNT],
     any: Option<SharedEndpoint<S>>,

@@ -28,12 +28,17 @@ use tree::Tree;
 /// [`with_state`](Router::with_state).
 ///
 /// ```
-/// use unikernel_http::{Router, extract::Path, get};
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Path, Router, get};
 ///
 /// async fn hello() -> &'static str { "hello" }
 /// async fn greet(Path(name): Path<String>) -> String { format!("hello, {name}") }
 ///
 /// let router: Router = Router::new().route("/", get(hello)).route("/hello/{name}", get(greet));
+#[doc = include_str!("../served.md")]
+/// assert_eq!(client.get("http://10.0.0.2/hello/Ada").send().await?.text().await?, "hello, Ada");
+/// assert_eq!(client.get("http://10.0.0.2/bye").send().await?.status().code(), 404);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 pub struct Router<S = ()> {
     tree: Tree,
@@ -113,7 +118,7 @@ impl<S: Clone + 'static> Router<S> {
         self
     }
 
-    /// Gives the handlers their state.
+    /// Gives the handlers their state. See [`State`](crate::State) for an example.
     pub fn with_state<T>(self, state: S) -> Router<T> {
         self.map(&|inner| Rc::new(Bound { inner, state: state.clone() }))
     }

@@ -31,9 +31,22 @@ use range::Ranges;
 ///
 /// As the route `/files/{*path}` it serves `path`; nested, what is below the prefix.
 ///
-/// ```text
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::{Dir, Router, ServeDir, include_dir};
+///
+/// # static SITE: Dir = include_dir!("tests/site");
+/// # /*
 /// static SITE: Dir = include_dir!("site");
-/// let router = Router::new().fallback(ServeDir::embedded(&SITE));
+/// # */
+/// let router: Router = Router::new().fallback(ServeDir::embedded(&SITE));
+#[doc = include_str!("../served.md")]
+/// let page = client.get("http://10.0.0.2/").send().await?;
+/// assert_eq!(page.header("Content-Type"), Some("text/html; charset=utf-8"));
+/// # let tag = page.header("ETag").unwrap().to_owned();
+/// assert_eq!(page.text().await?.trim_end(), "<h1>hi</h1>");
+/// # assert_eq!(client.get("http://10.0.0.2/").header("If-None-Match", tag).send().await?.status().code(), 304);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServeDir(Source);
