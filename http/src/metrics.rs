@@ -45,9 +45,6 @@ fn page() -> Response {
 /// MetricsPort(Some(9090)).open(&server)?;
 /// let page = client.get("http://10.0.0.2:9090/metrics").send().await?.text().await?;
 /// assert!(page.lines().any(|line| line.starts_with("# TYPE ")), "{page}");
-///
-/// // It is closed unless a boot argument names it.
-/// MetricsPort(None).open(&server)?;
 /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

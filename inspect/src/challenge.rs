@@ -4,6 +4,8 @@
 //! repeats the request with `Authorization: Unikernel question="Q", code="C"`, where C is the code of method, target
 //! and question, in hexadecimal digits: HMAC-SHA-256, of each its length in eight bytes, the lowest first, and itself. A question is good for [some seconds](QUESTION_LIFETIME) and one request.
 //!
+//! [`Inspect`](crate::Inspect) has an example of both sides.
+//!
 //! The machine keeps no question it asks: each carries its time and a code of a key that only this life of the machine knows;
 //! a copy of the machine asks its own. It keeps what was answered rightly, as long as that could be repeated; so
 //! strangers who ask cost no memory.

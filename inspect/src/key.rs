@@ -13,6 +13,15 @@ pub const KEY_LEN_MIN: usize = 16;
 pub(crate) const CODE_LEN: usize = 32;
 
 /// A secret. It is never shown, not even by `Debug`, and does not stay in memory.
+///
+/// ```
+/// use unikernel_inspect::Key;
+///
+/// let key: Key = "e9a8c7d6b5a49382".parse()?;
+/// assert_eq!(format!("{key:?}"), "Key");
+/// assert!("too short".parse::<Key>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Key(Zeroizing<Vec<u8>>);
 

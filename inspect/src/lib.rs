@@ -19,6 +19,12 @@
 //! Without the boot arguments `inspect=PORT` and `inspect-key=KEY` that does nothing at all. With them, `cargo unikernel ps`,
 //! `netstat`, `top`, `tcpdump`, `log-level` and `ping` show what goes on, from any machine that has the key.
 //!
+//! | for | see |
+//! |---|---|
+//! | the port, and a client that asks it | [`Inspect`] |
+//! | the key | [`Key`], and [`challenge`] for how it is shown without being said |
+//! | the answers | the paths below, and [`wire`] |
+//!
 //! # Who may look
 //!
 //! Whoever knows the [key](Key). It never crosses the network: the machine asks a [question](challenge) and the client

@@ -22,6 +22,35 @@ use unikernel_rt::{Acquire, Error, Machine, Result, args, entropy, heap, log::in
 
 /// Whether and how one may look inside. As an argument of `main` it is what the boot arguments `inspect=PORT` and
 /// `inspect-key=KEY` say; without them, nothing is opened.
+///
+/// Set up by the program instead, and asked:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_http::client::Client;
+/// use unikernel_inspect::{Inspect, Key, challenge, wire};
+/// # use unikernel_net::{Config, Stack};
+///
+/// # let (left, right) = unikernel_rt::sim::cable(unikernel_rt::sim::Faults::NONE);
+/// # let near = Stack::new(Box::new(left), Config::fixed("10.0.0.1/24".parse()?));
+/// # let stack = Stack::new(Box::new(right), Config::fixed("10.0.0.2/24".parse()?));
+/// let key: Key = "e9a8c7d6b5a49382".parse()?;
+/// Inspect::new(9091, key.clone()).open(&stack)?;
+///
+/// // As `cargo unikernel ps` does it on another machine.
+/// let client = Client::new(near);
+/// let url = "http://10.0.0.2:9091/ps?max=100";
+/// let asked = client.get(url).send().await?;
+/// assert_eq!(asked.status().code(), 401);
+/// let question = asked.header("WWW-Authenticate").and_then(|header| challenge::parameter(header, "question")).unwrap();
+/// let answer = challenge::authorization(&key, question, "GET", "/ps?max=100");
+/// let tasks: wire::Tasks = client.get(url).header("Authorization", answer).send().await?.json().await?;
+/// assert!(tasks.tasks.iter().any(|task| task.name == "network"));
+/// # let question = question.to_owned();
+/// # let wrong = challenge::authorization(&"some other key...".parse()?, &question, "GET", "/ps?max=100");
+/// # assert_ne!(client.get(url).header("Authorization", wrong).send().await?.status().code(), 200);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug, Default)]
 pub struct Inspect {
     port: Option<u16>,

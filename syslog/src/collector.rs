@@ -4,6 +4,16 @@ use alloc::string::String;
 use core::{fmt, str::FromStr};
 
 /// A collector's address, as in `syslog=udp:HOST:PORT`.
+///
+/// ```
+/// use unikernel_syslog::{Collector, Transport};
+///
+/// let collector: Collector = "udp:logs.example.org".parse()?;
+/// assert_eq!((collector.transport, collector.port), (Transport::Udp, 514));
+/// assert_eq!("tls:[2001:db8::1]".parse::<Collector>()?.to_string(), "tls:[2001:db8::1]:6514");
+/// assert!("logs.example.org".parse::<Collector>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector {
     /// How to reach it.

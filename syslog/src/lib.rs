@@ -15,8 +15,15 @@
 //! # fn main() {}
 //! ```
 //!
-//! Start with [`Syslog`]. [`Message`] is the format, without a clock or a network; [`Sink`] tells what was sent and what was
-//! lost.
+//! Without the boot argument `syslog=udp:HOST:PORT` that does nothing.
+//!
+//! | for | see |
+//! |---|---|
+//! | a collector by boot arguments, or set up by the program | [`Syslog`] |
+//! | how a collector is written | [`Collector`], [`Transport`] |
+//! | what was sent, and what was lost | [`Sink`], [`Stats`] |
+//! | the format, without a clock or a network | [`Message`], [`Element`] |
+//! | every bound, with its reason | [`limits`] |
 //!
 //! Log calls do not know of it. A task of its own reads the log, and keeps what waits for the collector in bounded memory;
 //! beyond that the oldest lines are dropped, counted, and the count is logged once lines pass again. The image must be built

@@ -8,6 +8,29 @@ use unikernel_rt::{
 };
 
 /// A message before it is written.
+///
+/// ```
+/// use unikernel_rt::time::Duration;
+/// use unikernel_syslog::{Element, Facility, Message, Severity};
+///
+/// let message = Message {
+///     facility: Facility::Daemon,
+///     severity: Severity::Warning,
+///     time: Some(Duration::from_secs(86_400)),
+///     hostname: "web1",
+///     app_name: "shop",
+///     proc_id: "",
+///     msg_id: "cart",
+///     data: &[Element::new("order@32473").with("items", "3")],
+///     text: "out of stock",
+/// };
+/// let mut line = String::new();
+/// message.write(1024, &mut line);
+/// assert_eq!(
+///     line,
+///     "<28>1 1970-01-02T00:00:00.000000Z web1 shop - cart [order@32473 items=\"3\"] \u{feff}out of stock"
+/// );
+/// ```
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
     /// What kind of program it comes from.
@@ -89,7 +112,7 @@ impl From<Level> for Severity {
 }
 
 /// An element of structured data (RFC 5424, 6.3): a name, which is `NAME@NUMBER` with the number of an enterprise where no RFC
-/// defines it, and parameters.
+/// defines it, and parameters. See [`Message`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
     pub(crate) id: String,

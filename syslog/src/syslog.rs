@@ -19,6 +19,35 @@ use unikernel_rt::{
 /// As an argument of `main` it takes the boot arguments `syslog=` and `hostname=`; without the first, [`start`](Self::start)
 /// does nothing. `syslog=udp:HOST:PORT`, `tcp:` and `tls:` name the collector, by name or address. `tls:` needs
 /// [`Syslog::tls`].
+///
+/// Set up by the program instead:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_rt::log::info;
+/// use unikernel_syslog::{Element, Facility, Syslog};
+///
+#[doc = include_str!("pair.md")]
+/// # let socket = collector.udp(514)?;
+/// let place = Element::new("place@32473").with("room", "7");
+/// let syslog = Syslog::to("udp:10.0.0.2".parse()?).hostname("web1").app_name("shop");
+/// let sink = syslog.facility(Facility::Local0).with(place).start(&stack)?;
+///
+/// info!("{} items", 3);
+/// # let mut buffer = [0; 2000];
+/// # let line = loop {
+/// #     let datagram = socket.recv_from(&mut buffer).await;
+/// #     let line = String::from_utf8(buffer[..datagram.len].to_vec())?;
+/// #     if line.ends_with("3 items") {
+/// #         break line;
+/// #     }
+/// # };
+/// # assert!(line.starts_with("<134>1 2026-01-01T00:00:00.0") && line.contains(" web1 shop "), "{line}");
+/// # assert!(line.contains("[place@32473 room=\"7\"]"), "{line}");
+/// # assert!(sink.stats().sent > 0);
+/// assert_eq!(sink.stats().lost, 0);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[must_use = "nothing is sent before `start`"]
 pub struct Syslog {
     pub(crate) collector: Option<Collector>,
@@ -58,6 +87,29 @@ impl Syslog {
     /// # Errors
     ///
     /// The argument names no collector.
+    ///
+    /// With `syslog=udp:10.0.0.2 hostname=web1`:
+    ///
+    /// ```
+    /// # unikernel_rt::sim::run("syslog=udp:10.0.0.2 hostname=web1", async {
+    /// use unikernel_rt::log::info;
+    /// use unikernel_syslog::Syslog;
+    ///
+    #[doc = include_str!("pair.md")]
+    /// # let socket = collector.udp(514)?;
+    /// Syslog::from_boot_args()?.start(&stack)?;
+    /// info!("{} items", 3);
+    /// # let mut buffer = [0; 2000];
+    /// # let line = loop {
+    /// #     let datagram = socket.recv_from(&mut buffer).await;
+    /// #     let line = String::from_utf8(buffer[..datagram.len].to_vec())?;
+    /// #     if line.ends_with("3 items") {
+    /// #         break line;
+    /// #     }
+    /// # };
+    /// # assert!(line.starts_with("<30>1 ") && line.contains(" web1 "), "{line}");
+    /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+    /// ```
     pub fn from_boot_args() -> Result<Syslog> {
         Ok(Syslog { collector: args::take("syslog")?, hostname: args::take("hostname")?, ..Syslog::none() })
     }
@@ -144,7 +196,7 @@ impl Syslog {
     }
 }
 
-/// A handle to what was started. Dropping it changes nothing.
+/// A handle to what was started. Dropping it changes nothing. See [`Syslog`] for an example.
 #[derive(Clone)]
 pub struct Sink {
     shared: Option<Rc<Shared>>,

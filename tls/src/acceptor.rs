@@ -28,16 +28,26 @@ use unikernel_rt::time::{Duration, timeout, unix_time};
 /// Accepts TLS connections on byte streams. Clones are the same acceptor.
 ///
 /// ```
-/// # async fn example(pem: &[u8], tcp: impl embedded_io_async::Read + embedded_io_async::Write)
-/// # -> Result<(), Box<dyn core::error::Error>> {
+/// # unikernel_rt::sim::run("", async {
 /// use embedded_io_async::Write;
 /// use unikernel_tls::{Identity, TlsAcceptor};
+/// # use embedded_io_async::Read;
 ///
+#[doc = include_str!("pair.md")]
 /// let acceptor = TlsAcceptor::new(Identity::from_pem(pem)?)?;
-/// let mut tls = acceptor.accept(tcp).await?;
-/// tls.write_all(b"hello").await?;
-/// tls.close().await?;
-/// # Ok(()) }
+/// let mut listener = server.listen(5432)?;
+/// unikernel_rt::spawn(async move {
+///     let mut tls = acceptor.accept(listener.accept().await).await?;
+///     tls.write_all(b"hello").await?;
+///     tls.close().await
+/// });
+/// # let connector = unikernel_tls::TlsConnector::new(unikernel_tls::Roots::from_pem(ca)?)?;
+/// # let mut tls = connector.connect("db.example.org", client.connect("10.0.0.2:5432".parse()?).await?).await?;
+/// # let mut greeting = [0; 99];
+/// # let len = tls.read(&mut greeting).await?;
+/// # assert_eq!(&greeting[..len], b"hello");
+/// # assert_eq!(tls.read(&mut greeting).await?, 0);
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct TlsAcceptor(Rc<RefCell<Shared>>);
@@ -57,6 +67,29 @@ struct Settings {
 }
 
 /// Whether clients show certificates.
+///
+/// A client that must show a certificate, and one that does:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_tls::{ClientCertificates, Identity, Roots, TlsAcceptor, TlsConnector};
+///
+#[doc = include_str!("pair.md")]
+/// let clients = ClientCertificates::Required(Roots::from_pem(ca)?);
+/// let acceptor = TlsAcceptor::builder(Identity::from_pem(pem)?).client_certificates(clients).build()?;
+/// assert!(acceptor.requires_client_certificates());
+///
+/// let connector = TlsConnector::builder(Roots::from_pem(ca)?).identity(Identity::from_pem(pem)?).build()?;
+/// # let mut listener = server.listen(5432)?;
+/// # for (connector, is_let_in) in [(connector, true), (TlsConnector::new(Roots::from_pem(ca)?)?, false)] {
+/// #     let tcp = client.connect("10.0.0.2:5432".parse()?).await?;
+/// #     let connecting = unikernel_rt::spawn(async move { connector.connect("db.example.org", tcp).await.map(drop) });
+/// #     let accepted = acceptor.accept(listener.accept().await).await;
+/// #     assert_eq!(accepted.is_ok(), is_let_in);
+/// #     drop((accepted, connecting.await));
+/// # }
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug, Default)]
 pub enum ClientCertificates {
     /// They are not asked.
@@ -81,7 +114,8 @@ pub enum Resumption {
     Off,
 }
 
-/// The settings of a [`TlsAcceptor`].
+/// The settings of a [`TlsAcceptor`]. See [`TlsConnectorBuilder`](crate::TlsConnectorBuilder) for an example of both
+/// sides.
 pub struct TlsAcceptorBuilder {
     identities: Vec<Identity>,
     settings: Settings,

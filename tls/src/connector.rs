@@ -23,13 +23,22 @@ use unikernel_rt::time::{Duration, timeout};
 /// Makes TLS connections over byte streams. Clones share the sessions that later connections resume.
 ///
 /// ```
-/// # async fn example(ca: &[u8], tcp: impl embedded_io_async::Read + embedded_io_async::Write)
-/// # -> Result<(), Box<dyn core::error::Error>> {
+/// # unikernel_rt::sim::run("", async {
 /// use unikernel_tls::{Roots, TlsConnector};
 ///
+#[doc = include_str!("pair.md")]
+/// # let acceptor = unikernel_tls::TlsAcceptor::new(unikernel_tls::Identity::from_pem(pem)?)?;
+/// # let mut listener = server.listen(5432)?;
+/// # unikernel_rt::spawn(async move {
+/// #     let mut tls = acceptor.accept(listener.accept().await).await?;
+/// #     embedded_io_async::Write::write_all(&mut tls, b"hello").await?;
+/// #     tls.close().await
+/// # });
 /// let connector = TlsConnector::new(Roots::from_pem(ca)?)?;
+/// let tcp = client.connect("10.0.0.2:5432".parse()?).await?;
 /// let tls = connector.connect("db.example.org", tcp).await?;
-/// # Ok(()) }
+/// assert_eq!(tls.info().server_name(), Some("db.example.org"));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct TlsConnector {
@@ -38,6 +47,26 @@ pub struct TlsConnector {
 }
 
 /// The settings of a [`TlsConnector`].
+///
+/// Both sides with other settings than the usual:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_tls::{Identity, Roots, TlsAcceptor, TlsConnector};
+///
+#[doc = include_str!("pair.md")]
+/// let acceptor = TlsAcceptor::builder(Identity::from_pem(pem)?).alpn(&["h2", "http/1.1"]).build()?;
+/// let connector = TlsConnector::builder(Roots::from_pem(ca)?).alpn(&["http/1.1"]).resumption(false).build()?;
+/// # let mut listener = server.listen(443)?;
+/// # unikernel_rt::spawn(async move {
+/// #     let _tls = acceptor.accept(listener.accept().await).await?;
+/// #     std::future::pending::<Result<(), unikernel_tls::TlsError>>().await
+/// # });
+/// # let tcp = client.connect("10.0.0.2:443".parse()?).await?;
+/// let tls = connector.connect("db.example.org", tcp).await?;
+/// assert_eq!(tls.info().alpn(), Some(&b"http/1.1"[..]));
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct TlsConnectorBuilder {
     roots: Roots,
     identity: Option<Identity>,

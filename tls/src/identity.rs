@@ -11,6 +11,21 @@ use rustls::{
 };
 
 /// A chain of certificates and the private key of its first one. Clones share it.
+///
+/// ```
+/// use unikernel_tls::Identity;
+///
+/// # let made = rcgen::generate_simple_self_signed(["example.org".into(), "*.example.org".into()]).unwrap();
+/// # let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+/// let identity = Identity::from_pem_parts(chain.as_bytes(), key.as_bytes())?;
+/// assert_eq!(format!("{identity:?}"), r#"Identity { names: ["example.org", "*.example.org"], .. }"#);
+///
+/// // The key of another certificate.
+/// # let other = rcgen::generate_simple_self_signed(["example.org".into()]).unwrap();
+/// # let key = other.signing_key.serialize_pem();
+/// assert!(Identity::from_pem_parts(chain.as_bytes(), key.as_bytes()).is_err());
+/// # Ok::<(), unikernel_tls::ConfigError>(())
+/// ```
 #[derive(Clone)]
 pub struct Identity {
     pub(crate) key: Arc<CertifiedKey>,
@@ -71,6 +86,29 @@ impl fmt::Debug for Identity {
 }
 
 /// Certificate authorities that are trusted. Clones share them.
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use unikernel_tls::{Roots, TlsConnector, TlsError};
+///
+#[doc = include_str!("pair.md")]
+/// # let ours = ca;
+/// # let other = rcgen::generate_simple_self_signed(["other.example.org".into()])?.cert.pem();
+/// # let acceptor = unikernel_tls::TlsAcceptor::new(unikernel_tls::Identity::from_pem(pem)?)?;
+/// # let mut listener = server.listen(5432)?;
+/// # unikernel_rt::spawn(async move { while acceptor.accept(listener.accept().await).await.is_err() {} });
+/// # let ca = other.as_bytes();
+/// // The server's certificate is not of this authority.
+/// let connector = TlsConnector::new(Roots::from_pem(ca)?)?;
+/// let tcp = client.connect("10.0.0.2:5432".parse()?).await?;
+/// let refused = connector.connect("db.example.org", tcp).await;
+/// assert!(matches!(refused, Err(TlsError::Certificate(_))));
+/// # let connector = TlsConnector::new(Roots::from_pem(ours)?)?;
+/// # connector.connect("db.example.org", client.connect("10.0.0.2:5432".parse()?).await?).await?;
+///
+/// assert!(Roots::from_pem(b"no certificate").is_err());
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Roots(pub(crate) Arc<RootCertStore>);
 

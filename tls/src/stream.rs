@@ -25,6 +25,33 @@ use embedded_io_async::{BufRead, ErrorType, Read, Write};
 /// - [`close`](Self::close) says that nothing follows. A stream that is dropped without looks cut off to its peer.
 ///
 /// An idle connection holds a few hundred bytes and its keys; up to 17 KiB each way while data passes.
+///
+/// A question and its answer:
+///
+/// ```
+/// # unikernel_rt::sim::run("", async {
+/// use embedded_io_async::{Read, Write};
+///
+#[doc = include_str!("pair.md")]
+/// # let acceptor = unikernel_tls::TlsAcceptor::new(unikernel_tls::Identity::from_pem(pem)?)?;
+/// # let mut listener = server.listen(5432)?;
+/// # unikernel_rt::spawn(async move {
+/// #     let mut tls = acceptor.accept(listener.accept().await).await?;
+/// #     let mut bytes = [0; 4]; tls.read_exact(&mut bytes).await.unwrap(); tls.write_all(b"pong").await?;
+/// #     tls.close().await
+/// # });
+/// # let connector = unikernel_tls::TlsConnector::new(unikernel_tls::Roots::from_pem(ca)?)?;
+/// # let mut tls = connector.connect("db.example.org", client.connect("10.0.0.2:5432".parse()?).await?).await?;
+/// tls.write_all(b"ping").await?;
+/// tls.flush().await?; // Nothing has to be on its way before that.
+///
+/// let mut answer = [0; 4];
+/// tls.read_exact(&mut answer).await?;
+/// assert_eq!(&answer, b"pong");
+/// assert_eq!(tls.read(&mut answer).await?, 0, "the server said that nothing follows");
+/// tls.close().await?;
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
+/// ```
 pub struct TlsStream<S> {
     stream: S,
     receiver: Receiver,

@@ -2,13 +2,19 @@
 //! proxies, time limits.
 //!
 //! ```
+//! # unikernel_rt::sim::run("", async {
 //! use unikernel_http::client::{Client, Error};
 //! use unikernel_net::Stack;
 //!
 //! async fn greeting(stack: &Stack) -> Result<String, Error> {
 //!     let client = Client::new(stack.clone());
-//!     client.get("http://10.0.2.2:8000/greeting").send().await?.error_for_status()?.text().await
+//!     client.get("http://10.0.0.2/greeting").send().await?.error_for_status()?.text().await
 //! }
+//! # let router: unikernel_http::Router = unikernel_http::Router::new();
+//! # let router = router.route("/greeting", unikernel_http::get(async || "hello"));
+#![doc = include_str!("../served.md")]
+//! # assert_eq!(greeting(&stack).await?, "hello");
+//! # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 //! ```
 //!
 //! Make one [`Client`] and clone it: the clones share connections. [`Limits`] has every bound with its reason,

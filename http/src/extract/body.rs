@@ -68,19 +68,18 @@ pub(super) fn has_type(request: &Request, accepted: impl Fn(&str) -> bool) -> bo
 /// ```
 /// # unikernel_rt::sim::run("", async {
 /// use serde::Deserialize;
-/// use unikernel_http::{Form, Redirect, Router, get};
+/// use unikernel_http::{Form, Router, post};
 ///
 /// #[derive(Deserialize)]
 /// struct Entry { name: String, text: String }
 ///
-/// async fn sign(Form(entry): Form<Entry>) -> Redirect { Redirect::to(format!("/book#{}-{}", entry.name, entry.text.len())) }
+/// async fn sign(Form(entry): Form<Entry>) -> String { format!("{} writes: {}", entry.name, entry.text) }
 ///
-/// let router: Router = Router::new().route("/book", get(async || "the book").post(sign));
+/// let router: Router = Router::new().route("/guests", post(sign));
 #[doc = include_str!("../served.md")]
-/// let form = "application/x-www-form-urlencoded";
-/// let request = client.post("http://10.0.0.2/book").header("Content-Type", form).raw();
-/// let answer = request.body("name=Ada&text=hello+there").send().await?;
-/// assert_eq!((answer.status().code(), answer.header("Location")), (303, Some("/book#Ada-11")));
+/// let request = client.post("http://10.0.0.2/guests").header("Content-Type", "application/x-www-form-urlencoded");
+/// let answer = request.body("name=Ada&text=hello+there%21").send().await?;
+/// assert_eq!(answer.text().await?, "Ada writes: hello there!");
 /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

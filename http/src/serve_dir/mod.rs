@@ -35,10 +35,7 @@ use range::Ranges;
 /// # unikernel_rt::sim::run("", async {
 /// use unikernel_http::{Dir, Router, ServeDir, include_dir};
 ///
-/// # static SITE: Dir = include_dir!("tests/site");
-/// # /*
-/// static SITE: Dir = include_dir!("site");
-/// # */
+/// static SITE: Dir = include_dir!("tests/site");
 /// let router: Router = Router::new().fallback(ServeDir::embedded(&SITE));
 #[doc = include_str!("../served.md")]
 /// let page = client.get("http://10.0.0.2/").send().await?;
