@@ -3,7 +3,7 @@
 //! Handlers have axum's shape: [extractors](extract) in, [`IntoResponse`] out.
 //!
 //! ```
-//! # #[allow(dead_code)] mod app {
+//! # unikernel_rt::sim::run("", async {
 //! use unikernel_http::{Json, Path, Router, State, get, serve};
 //! use unikernel_net::Stack;
 //!
@@ -15,8 +15,11 @@
 //!     let router = Router::new().route("/greet/{name}", get(greet)).with_state("hello");
 //!     serve(stack.listen(8080)?, router).await
 //! }
-//! # }
-//! # fn main() {}
+//! # let router = unikernel_http::Router::new();
+#![doc = include_str!("served.md")]
+//! # unikernel_rt::spawn(main(server));
+//! # assert_eq!(client.get("http://10.0.0.2:8080/greet/Ada").send().await?.json::<String>().await?, "hello, Ada");
+//! # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 //! ```
 //!
 //! | for | see |

@@ -3,7 +3,7 @@
 //! One argument of `main` and one line, and the boot argument `metrics=9090` opens a port for Prometheus:
 //!
 //! ```
-//! # #[allow(dead_code)] mod app {
+//! # unikernel_rt::sim::run("", async {
 //! use unikernel_http::{MetricsPort, Router, get, serve};
 //! use unikernel_net::Stack;
 //!
@@ -11,8 +11,12 @@
 //!     metrics.open(&stack)?;
 //!     serve(stack.listen(8080)?, Router::new().route("/", get(async || "hello"))).await
 //! }
-//! # }
-//! # fn main() {}
+//! # let router = unikernel_http::Router::new();
+#![doc = include_str!("served.md")]
+//! # unikernel_rt::spawn(main(server, MetricsPort(Some(9090))));
+//! # assert_eq!(client.get("http://10.0.0.2:8080/").send().await?.text().await?, "hello");
+//! # assert_eq!(client.get("http://10.0.0.2:9090/metrics").send().await?.status().code(), 200);
+//! # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 //! ```
 
 use crate::{IntoResponse, Response, Router, Status, get, serve, server::Shared};

@@ -99,6 +99,7 @@ impl<A: Accept> Door for Plain<A> {
 /// asked.
 ///
 /// ```
+/// # unikernel_rt::sim::run("", async {
 /// use unikernel_http::{Accept, Limits, Router, Server};
 /// use unikernel_rt::time::Duration;
 ///
@@ -110,6 +111,14 @@ impl<A: Accept> Door for Plain<A> {
 ///     server.shutdown(Duration::from_secs(10)).await;
 ///     accepting.await;
 /// }
+/// # let router = Router::new();
+#[doc = include_str!("served.md")]
+/// # let router = Router::new().route("/", unikernel_http::get(async || "open"));
+/// # unikernel_rt::spawn(serve_for_a_day(server.listen(8080)?, router));
+/// # assert_eq!(client.get("http://10.0.0.2:8080/").send().await?.text().await?, "open");
+/// # unikernel_rt::time::sleep(Duration::from_secs(86_411)).await;
+/// # assert!(client.get("http://10.0.0.2:8080/").send().await.is_err());
+/// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct Server(pub(crate) Rc<Shared>);

@@ -3,7 +3,7 @@
 //! One argument of `main` and one line:
 //!
 //! ```
-//! # #[allow(dead_code)] mod app {
+//! # unikernel_rt::sim::run("", async {
 //! use unikernel_http::{Router, get, serve};
 //! use unikernel_inspect::Inspect;
 //! use unikernel_net::Stack;
@@ -12,8 +12,14 @@
 //!     inspect.open(&stack)?;
 //!     serve(stack.listen(8080)?, Router::new().route("/", get(async || "hello"))).await
 //! }
-//! # }
-//! # fn main() {}
+//! # let (left, right) = unikernel_rt::sim::cable(unikernel_rt::sim::Faults::NONE);
+//! # let near = Stack::new(Box::new(left), unikernel_net::Config::fixed("10.0.0.1/24".parse()?));
+//! # let stack = Stack::new(Box::new(right), unikernel_net::Config::fixed("10.0.0.2/24".parse()?));
+//! # unikernel_rt::spawn(main(stack, Inspect::new(9091, "e9a8c7d6b5a49382".parse()?)));
+//! # let client = unikernel_http::client::Client::new(near);
+//! # assert_eq!(client.get("http://10.0.0.2:8080/").send().await?.text().await?, "hello");
+//! # assert_eq!(client.get("http://10.0.0.2:9091/ps").send().await?.status().code(), 401);
+//! # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 //! ```
 //!
 //! Without the boot arguments `inspect=PORT` and `inspect-key=KEY` that does nothing at all. With them, `cargo unikernel ps`,

@@ -46,9 +46,10 @@ use unikernel_rt::{Acquire, Error, Machine, Result, args, entropy, heap, log::in
 /// let answer = challenge::authorization(&key, question, "GET", "/ps?max=100");
 /// let tasks: wire::Tasks = client.get(url).header("Authorization", answer).send().await?.json().await?;
 /// assert!(tasks.tasks.iter().any(|task| task.name == "network"));
-/// # let question = question.to_owned();
-/// # let wrong = challenge::authorization(&"some other key...".parse()?, &question, "GET", "/ps?max=100");
-/// # assert_ne!(client.get(url).header("Authorization", wrong).send().await?.status().code(), 200);
+/// # let asked = client.get(url).send().await?;
+/// # let question = asked.header("WWW-Authenticate").and_then(|header| challenge::parameter(header, "question")).unwrap();
+/// # let wrong = challenge::authorization(&"some other key...".parse()?, question, "GET", "/ps?max=100");
+/// # assert_eq!(client.get(url).header("Authorization", wrong).send().await?.status().code(), 403);
 /// # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 /// ```
 #[derive(Debug, Default)]

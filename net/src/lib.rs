@@ -1,7 +1,7 @@
 //! The network of a unikernel: TCP and UDP over IPv4 and IPv6, over one or several Ethernet ports; names and the date.
 //!
 //! ```
-//! # #[allow(dead_code)] mod app {
+//! # unikernel_rt::sim::run("", async {
 //! use embedded_io_async::{Read, Write};
 //! use unikernel_net::Stack;
 //!
@@ -19,8 +19,13 @@
 //!         });
 //!     }
 //! }
-//! # }
-//! # fn main() {}
+#![doc = include_str!("pair.md")]
+//! # unikernel_rt::spawn(main(server));
+//! # let (mut stream, mut bytes) = (client.connect("10.0.0.2:7".parse()?).await?, [0; 5]);
+//! # stream.write_all(b"hello").await?;
+//! # stream.read_exact(&mut bytes).await?;
+//! # assert_eq!(&bytes, b"hello");
+//! # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 //! ```
 //!
 //! | for | see |

@@ -71,7 +71,8 @@ impl Stack {
     /// ```
     /// # unikernel_rt::sim::run("", async {
     /// # let (left, right) = unikernel_rt::sim::cable(unikernel_rt::sim::Faults::NONE);
-    /// # let config = unikernel_net::Config { dns: vec!["10.0.0.2".parse()?], ..unikernel_net::Config::fixed("10.0.0.1/24".parse()?) };
+    /// # let config = unikernel_net::Config::fixed("10.0.0.1/24".parse()?);
+    /// # let config = unikernel_net::Config { dns: vec!["10.0.0.2".parse()?], ..config };
     /// # let stack = unikernel_net::Stack::new(Box::new(left), config);
     /// # let server = unikernel_net::Stack::new(Box::new(right), unikernel_net::Config::fixed("10.0.0.2/24".parse()?));
     /// # let dns = server.udp(53)?;
@@ -117,7 +118,8 @@ impl Stack {
     /// ```
     /// # unikernel_rt::sim::run("", async {
     /// # let (left, right) = unikernel_rt::sim::cable(unikernel_rt::sim::Faults::NONE);
-    /// # let config = unikernel_net::Config { dns: vec!["10.0.0.2".parse()?], ..unikernel_net::Config::fixed("10.0.0.1/24".parse()?) };
+    /// # let config = unikernel_net::Config::fixed("10.0.0.1/24".parse()?);
+    /// # let config = unikernel_net::Config { dns: vec!["10.0.0.2".parse()?], ..config };
     /// # let stack = unikernel_net::Stack::new(Box::new(left), config);
     /// # let server = unikernel_net::Stack::new(Box::new(right), unikernel_net::Config::fixed("10.0.0.2/24".parse()?));
     /// # let dns = server.udp(53)?;

@@ -63,7 +63,8 @@ pub struct ReadHalf {
     handle: Handle,
 }
 
-/// The writing half of a [`Stream`]. Dropping it is a [`shutdown`](Self::shutdown). See [`Stream::split`] for an example.
+/// The writing half of a [`Stream`]. Dropping it is a [`shutdown`](Self::shutdown). See [`Stream::split`] for an
+/// example.
 pub struct WriteHalf {
     handle: Handle,
 }

@@ -2,7 +2,7 @@
 //! `tls`, TLS (RFC 5425).
 //!
 //! ```
-//! # #[allow(dead_code)] mod app {
+//! # unikernel_rt::sim::run("", async {
 //! use unikernel_net::Stack;
 //! use unikernel_syslog::Syslog;
 //!
@@ -11,8 +11,13 @@
 //!     // …
 //!     Ok(())
 //! }
-//! # }
-//! # fn main() {}
+#![doc = include_str!("pair.md")]
+//! # let socket = collector.udp(514)?;
+//! # main(stack, Syslog::to("udp:10.0.0.2".parse()?).app_name("shop")).await?;
+//! # let mut buffer = [0; 2000];
+//! # let datagram = socket.recv_from(&mut buffer).await;
+//! # assert!(String::from_utf8_lossy(&buffer[..datagram.len]).contains(" shop "));
+//! # Ok::<(), unikernel_rt::Error>(()) }).unwrap();
 //! ```
 //!
 //! Without the boot argument `syslog=udp:HOST:PORT` that does nothing.

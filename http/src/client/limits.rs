@@ -3,7 +3,8 @@
 
 use unikernel_rt::time::Duration;
 
-/// What a client accepts. The defaults suit servers on the open internet. See [`Builder`](super::Builder) for an example.
+/// What a client accepts. The defaults suit servers on the open internet. See [`Builder`](super::Builder) for an
+/// example.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Time to get a connection: a free place in the pool, the name, TCP, the proxy and TLS together.

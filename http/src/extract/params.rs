@@ -53,7 +53,9 @@ impl<S, T: DeserializeOwned> FromRequestParts<S> for Path<T> {
 /// #[derive(Deserialize)]
 /// struct Search { q: String, page: Option<u32> }
 ///
-/// async fn search(Query(search): Query<Search>) -> String { format!("{}, page {}", search.q, search.page.unwrap_or(1)) }
+/// async fn search(Query(search): Query<Search>) -> String {
+///     format!("{}, page {}", search.q, search.page.unwrap_or(1))
+/// }
 ///
 /// let router: Router = Router::new().route("/search", get(search));
 #[doc = include_str!("../served.md")]

@@ -12,7 +12,8 @@ use core::{convert::Infallible, str};
 use futures_util::stream;
 use range::Part;
 
-/// A folder in the image; [`include_dir!`](crate::include_dir) makes it. See [`ServeDir`](super::ServeDir) for an example.
+/// A folder in the image; [`include_dir!`](crate::include_dir) makes it. See [`ServeDir`](super::ServeDir) for an
+/// example.
 #[derive(Debug)]
 pub struct Dir {
     /// Sorted by path.
