@@ -35,7 +35,7 @@
 //!
 //! Whoever knows the [key](Key). It never crosses the network: the machine asks a [question](challenge) and the client
 //! answers with a code that only the key can make for this one request. But what is asked and answered
-//! can be read on the way, and changed; where that matters, use the feature `tls` and [`Inspect::open_tls`]. With an acceptor that
+//! can be read on the way, and changed; where that matters, use the feature `tls` and `Inspect::open_tls`. With an acceptor that
 //! requires client certificates no key is needed.
 //!
 //! Whoever looks can see every frame that is not encrypted: the key is as valuable as the data that the machine serves.

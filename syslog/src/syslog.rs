@@ -18,7 +18,7 @@ use unikernel_rt::{
 ///
 /// As an argument of `main` it takes the boot arguments `syslog=` and `hostname=`; without the first, [`start`](Self::start)
 /// does nothing. `syslog=udp:HOST:PORT`, `tcp:` and `tls:` name the collector, by name or address. `tls:` needs
-/// [`Syslog::tls`].
+/// `Syslog::tls`.
 ///
 /// Set up by the program instead:
 ///
@@ -171,7 +171,7 @@ impl Syslog {
     ///
     /// # Errors
     ///
-    /// The image has no text of log lines, or a collector `tls:` no [`Syslog::tls`].
+    /// The image has no text of log lines, or a collector `tls:` no `Syslog::tls`.
     pub fn start(self, stack: &Stack) -> Result<Sink> {
         let Some(collector) = self.collector.clone() else { return Ok(Sink { shared: None }) };
         require_text("`syslog=`")?;
