@@ -27,7 +27,7 @@
 //! | which handler answers what | [`Router`], [`MethodRouter`] |
 //! | what handlers take | [`extract`]: [`Path`], [`Query`], [`Json`], [`Form`], [`State`] and more |
 //! | what they return | [`IntoResponse`], [`Response`], [`Body`], [`Redirect`], [`Sse`] |
-//! | code around handlers | [`from_fn`], [`Next`], [`Extension`] |
+//! | code around handlers | [`Middleware`], [`from_fn`], [`Next`], [`Extension`] |
 //! | files, of the image or of a disk | [`ServeDir`], [`include_dir!`] |
 //! | bounds, and an end in good order | [`Limits`], [`Server`] |
 //! | what load balancers and Prometheus ask | [`Health`], [`MetricsPort`] |
@@ -92,7 +92,7 @@ pub use method::Method;
 pub use metrics::MetricsPort;
 pub use request::Request;
 pub use response::{Html, IntoResponse, InvalidHeader, Redirect, Response};
-pub use router::{MethodRouter, Next, Router, any, delete, from_fn, get, patch, post, put};
+pub use router::{MethodRouter, Middleware, Next, Router, any, delete, from_fn, get, patch, post, put};
 pub use serve_dir::{Dir, ServeDir};
 pub use server::{Accept, Server, serve, serve_connection};
 pub use sse::{Event, Sse};

@@ -13,7 +13,7 @@ use crate::{
     response::not_found,
 };
 use alloc::{boxed::Box, format, rc::Rc, string::String, vec::Vec};
-pub use layer::{Next, from_fn};
+pub use layer::{Middleware, Next, from_fn};
 pub(crate) use methods::allow;
 pub use methods::{MethodRouter, any, delete, get, patch, post, put};
 use tree::Tree;
