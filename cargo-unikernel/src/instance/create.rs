@@ -1,6 +1,6 @@
 //! `cargo unikernel instance create`: from a command line to an order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     accel,
-    boot_disk::bare,
+    boot_disk::{Opened, bare},
     build::{self, Selection},
+    console::{build_id, builds},
     disk::{DiskFile, VolumeFile},
     drives::Drive,
     firmware::{Bios, Format},
@@ -38,7 +39,7 @@ pub struct Create {
     /// What starts a disk; UEFI where it is installed.
     #[arg(long, value_name = "KIND", requires = "image")]
     bios: Option<Bios>,
-    /// The ELF that is on the disk, to decode its log with.
+    /// The ELF that is on the disk, to decode its log with; without it, that of its build under the target folder.
     #[arg(long, value_name = "FILE", requires = "image")]
     elf: Option<PathBuf>,
     #[command(flatten)]
@@ -103,7 +104,15 @@ impl Create {
             let bios = self.bios.unwrap_or_else(default);
             bios.arguments()?;
             self.elf.as_deref().map(image::read).transpose()?;
-            return Ok(Image::Disk { file: path, format, bios, elf: self.elf.clone() });
+            let elf = self.elf.clone().or_else(|| elf_of(&path));
+            if elf.is_none() {
+                eprintln!(
+                    "unikernel: nothing built here is what is on {}, so its log lines are kept as they come; decode them with \
+                     `--elf ELF`",
+                    path.display()
+                );
+            }
+            return Ok(Image::Disk { file: path, format, bios, elf });
         }
         image::read(&path)?;
         if self.bios.is_some() || self.elf.is_some() {
@@ -111,6 +120,12 @@ impl Create {
         }
         Ok(Image::Elf(path))
     }
+}
+
+/// The ELF that is on the disk, if it is one of ours and was built here.
+fn elf_of(disk: &Path) -> Option<PathBuf> {
+    let kernel = Opened::open(disk).ok()?.kernel;
+    builds::of_build(&build_id(&kernel)?).ok()
 }
 
 /// What only a kernel gets from QEMU.

@@ -2,7 +2,7 @@
 
 use crate::home::Home;
 use e2e::{
-    PATIENCE,
+    PATIENCE, boot_disk,
     client::{self, connect, get, read_response},
     output::Output,
     vm::free_port,
@@ -202,5 +202,19 @@ fn what_cannot_be_copied_is_refused_with_the_reason() {
     refused("clone micro copy", "`micro` is stopped, and only what runs can be copied");
     refused("clone nothing copy", "there is no instance `nothing`; there are micro");
     home.says("delete micro");
+    all_is_gone(&home);
+}
+
+/// Its log is decoded by the build that is on it, which nobody names.
+#[test]
+fn a_disk_is_an_instance_with_a_log() {
+    let home = Home::new();
+    let disk = home.path("site.img");
+    boot_disk::created("static-site", &disk, &[]);
+    let port = free_port();
+    home.says(&format!("create web --image {} --bios seabios --accel tcg -p {port}:8080", disk.display()));
+    home.logs_say("web", "INFO  network: address 10.0.2.15");
+    answers(port, "/");
+    home.says("delete web");
     all_is_gone(&home);
 }
