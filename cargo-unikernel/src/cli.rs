@@ -36,8 +36,7 @@ enum Command {
     #[command(subcommand)]
     Image(fs::ImageCommand),
     /// Runs apps in the background: makes instances, lists, stops, starts, copies and removes them.
-    #[command(subcommand)]
-    Instance(instance::InstanceCommand),
+    Instance(instance::Instance),
     /// Makes networks for machines, once, as root; shows and removes them.
     #[command(subcommand)]
     Net(net::command::NetCommand),

@@ -12,6 +12,7 @@
 //! | what is on the disk, and where? | `layout`, `esp`, `config`, `write`, `loaders`, `kernel` |
 //! | how do others make a file of it? | `convert`, [`bare`], `oci` |
 //! | what is in an image that was made? | `opened`, `arguments`, `env` |
+//! | what does a cloud get that takes only the bytes of a disk? | `raw` |
 //! | what lies beside it? | `sbom`, `hash` |
 
 mod arguments;
@@ -28,6 +29,8 @@ mod layout;
 mod loaders;
 pub(crate) mod oci;
 mod opened;
+#[cfg(feature = "aws")]
+mod raw;
 mod sbom;
 mod write;
 
@@ -38,6 +41,8 @@ pub use env::Env;
 pub(crate) use format::Format;
 pub use kernel::stripped;
 pub(crate) use opened::Opened;
+#[cfg(feature = "aws")]
+pub(crate) use raw::RawDisk;
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process,
-    sync::{Mutex, Once, PoisonError},
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -14,6 +17,8 @@ use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 /// What must go when this process is told to end.
 static DRAFTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 static WATCH: Once = Once::new();
+/// Somebody else ends this process after a signal.
+static IS_ENDED_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
 /// A file under a name of its own, until [`finish`](Self::finish). Dropped, or when a signal ends this process, it is
 /// removed.
@@ -43,6 +48,12 @@ impl Draft {
         WATCH.call_once(watch);
         drafts(|drafts| drafts.push(path.clone()));
         Ok(Draft { path, target: target.to_owned() })
+    }
+
+    /// From now on the caller ends this process after a signal; drafts are removed by it all the same.
+    #[cfg(feature = "aws")]
+    pub fn leave_signals_to_caller() {
+        IS_ENDED_ELSEWHERE.store(true, Ordering::Relaxed);
     }
 
     /// Where it is for now.
@@ -77,10 +88,12 @@ fn drafts<T>(work: impl FnOnce(&mut Vec<PathBuf>) -> T) -> T {
 fn watch() {
     let Ok(mut signals) = Signals::new(TERM_SIGNALS) else { return };
     thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        for signal in signals.forever() {
             // One that cannot be removed was finished, or not begun.
             drafts(|drafts| drafts.iter().for_each(|path| drop(fs::remove_file(path))));
-            process::exit(128 + signal);
+            if !IS_ENDED_ELSEWHERE.load(Ordering::Relaxed) {
+                process::exit(128 + signal);
+            }
         }
     });
 }

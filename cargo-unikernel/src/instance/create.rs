@@ -7,6 +7,7 @@ use anyhow::{Result, bail, ensure};
 use super::{
     Name, Restart,
     local::machine::absolute,
+    place::AwsOptions,
     provider::{Image, Order},
 };
 use crate::{
@@ -28,30 +29,32 @@ use crate::{
 #[command(mut_arg("ports", |port| port.short(None)), mut_arg("package", |package| package.short(None)))]
 pub struct Create {
     /// Its name; without one, that of the image, with a number if need be.
-    name: Option<Name>,
+    pub(super) name: Option<Name>,
     /// The same.
     #[arg(long = "name", value_name = "NAME", conflicts_with = "name", id = "name_option")]
-    name_option: Option<Name>,
+    pub(super) name_option: Option<Name>,
     /// A finished image, instead of building one: an ELF file built for x86_64-unknown-none, or a disk that starts by
     /// itself, raw or qcow2.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["package", "release", "features"])]
-    image: Option<PathBuf>,
+    pub(super) image: Option<PathBuf>,
     /// What starts a disk; UEFI where it is installed.
     #[arg(long, value_name = "KIND", requires = "image")]
-    bios: Option<Bios>,
+    pub(super) bios: Option<Bios>,
     /// The ELF that is on the disk, to decode its log with; without it, that of its build under the target folder.
     #[arg(long, value_name = "FILE", requires = "image")]
-    elf: Option<PathBuf>,
+    pub(super) elf: Option<PathBuf>,
     #[command(flatten)]
     short: Short,
     #[command(flatten)]
-    selection: Selection,
+    pub(super) selection: Selection,
     #[command(flatten)]
-    options: Options,
+    pub(super) options: Options,
+    #[command(flatten)]
+    pub(super) aws: AwsOptions,
     /// When it is started again by itself after its end.
     #[arg(long, value_name = "WHEN", default_value = "never")]
-    restart: Restart,
-    /// Prints the QEMU command, and makes nothing.
+    pub(super) restart: Restart,
+    /// Prints the QEMU command, or the calls of the cloud's API, and makes nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// Prints what was made as JSON.
@@ -59,13 +62,14 @@ pub struct Create {
     pub json: bool,
     /// Boot arguments, `key=value`; they go to the kernel command line unchanged.
     #[arg(last = true)]
-    boot_arguments: Vec<String>,
+    pub(super) boot_arguments: Vec<String>,
 }
 
 impl Create {
-    /// Builds what has to be built, and checks all that can be checked.
+    /// What this computer is to run. Builds what has to be built, and checks all that can be checked.
     pub fn order(mut self) -> Result<Order> {
-        self.short.apply(&mut self.selection, &mut self.options, self.image.is_some())?;
+        self.sort_out()?;
+        self.aws.check_unused()?;
         let path = match &self.image {
             Some(image) => image.clone(),
             None => build::the_image(&self.selection)?,
@@ -119,6 +123,11 @@ impl Create {
             bail!("{} is an ELF, which QEMU starts itself; leave away `--bios` and `--elf`", path.display());
         }
         Ok(Image::Elf(path))
+    }
+
+    /// Each `-p` to what it means.
+    pub(super) fn sort_out(&mut self) -> Result<()> {
+        self.short.apply(&mut self.selection, &mut self.options, self.image.is_some())
     }
 }
 

@@ -1,15 +1,21 @@
 //! `cargo unikernel instance`: machines in the background, with names.
 //!
-//! A [`Provider`] runs them. There is one, [`local`]; start there to see how an instance lives.
+//! A [`Provider`] runs them, at a [`Place`]: this computer ([`local`]; start there to see how an instance lives), or Amazon's cloud
+//! (`aws`, with the feature of this name).
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod create;
 pub mod local;
 mod name;
+pub mod place;
 pub mod provider;
 pub mod restart;
 pub mod view;
 
+pub use create::Create;
 pub use name::Name;
+pub use place::Place;
 pub use provider::Provider;
 pub use restart::Restart;
 
@@ -25,9 +31,18 @@ use crate::{
     fs::{print, unless_unheard},
     port::Port,
 };
-use create::Create;
 use local::{Local, launch::Interrupted, supervisor};
-use provider::{Lines, Summary, Urgency};
+use provider::{Lines, State, Summary, Urgency};
+
+/// Where instances run, and what is done with them.
+#[derive(clap::Args)]
+pub struct Instance {
+    /// Who runs them.
+    #[arg(long, global = true, env = "UNIKERNEL_PROVIDER", value_name = "PLACE", value_enum, default_value_t)]
+    provider: Place,
+    #[command(subcommand)]
+    command: InstanceCommand,
+}
 
 /// What is done with instances.
 #[derive(Subcommand)]
@@ -153,14 +168,14 @@ pub struct Console {
     name: Name,
 }
 
-impl InstanceCommand {
+impl Instance {
     /// Does it; the result is the exit code.
     pub fn exec(self) -> Result<u8> {
-        let result = match self {
+        let result = match (self.command, self.provider) {
             // It belongs to an instance, whatever the environment says now.
-            InstanceCommand::Supervise(arguments) => supervisor::supervise(arguments),
-            InstanceCommand::Create(create) => exec_create(*create),
-            command => command.with(&Local::open()?),
+            (InstanceCommand::Supervise(arguments), _) => supervisor::supervise(arguments),
+            (command, Place::Local) => command.at(Local::open),
+            (command, Place::Aws) => on_aws(command),
         };
         match result {
             Err(error) if error.is::<Interrupted>() => {
@@ -170,8 +185,30 @@ impl InstanceCommand {
             result => unless_unheard(result),
         }
     }
+}
 
-    fn with(self, provider: &dyn Provider) -> Result<u8> {
+#[cfg(feature = "aws")]
+fn on_aws(command: InstanceCommand) -> Result<u8> {
+    command.at(aws::Aws::open)
+}
+
+#[cfg(not(feature = "aws"))]
+fn on_aws(_: InstanceCommand) -> Result<u8> {
+    anyhow::bail!(
+        "this tool was built without AWS, whose SDK takes minutes to build; from a checkout of the framework, install it with \
+         `cargo install --path cargo-unikernel --features aws`"
+    )
+}
+
+impl InstanceCommand {
+    fn at<P: Provider>(self, open: impl FnOnce() -> Result<P>) -> Result<u8> {
+        match self {
+            InstanceCommand::Create(create) => exec_create(*create, open),
+            command => command.with(&open()?),
+        }
+    }
+
+    fn with(self, provider: &impl Provider) -> Result<u8> {
         let urgency = |now| if now { Urgency::Now } else { Urgency::InOrder };
         match self {
             InstanceCommand::List(List { json: true }) => print(&view::json(&provider.list()?))?,
@@ -199,15 +236,14 @@ impl InstanceCommand {
     }
 }
 
-/// A dry run is of a command of this machine.
-fn exec_create(create: Create) -> Result<u8> {
+fn exec_create<P: Provider>(create: Create, open: impl FnOnce() -> Result<P>) -> Result<u8> {
     let (dry_run, json) = (create.dry_run, create.json);
-    let order = create.order()?;
-    let local = Local::open()?;
+    let order = P::order(create)?;
+    let provider = open()?;
     if dry_run {
-        print(&local.plan(&order)?)?;
+        print(&provider.plan(&order)?)?;
     } else {
-        tell(&[local.create(order)?], json)?;
+        tell(&[provider.create(order)?], json)?;
     }
     Ok(0)
 }
@@ -227,8 +263,8 @@ fn tell(summaries: &[Summary], json: bool) -> Result<()> {
     Ok(())
 }
 
-fn show_stats(provider: &dyn Provider, Stats { names, json }: Stats) -> Result<()> {
-    let running = |summary: &Summary| summary.pid.is_some();
+fn show_stats(provider: &impl Provider, Stats { names, json }: Stats) -> Result<()> {
+    let running = |summary: &Summary| summary.pid.is_some() || summary.state == State::Running;
     let names = match names.is_empty() {
         true => provider.list()?.into_iter().filter(running).map(|summary| summary.name).collect(),
         false => names,

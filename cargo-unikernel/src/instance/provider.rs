@@ -1,11 +1,11 @@
-//! What runs instances: this machine ([`local`](super::local)), and others to come.
+//! What is asked of whoever runs instances: this computer ([`local`](super::local)), or a cloud.
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Name, Restart};
+use super::{Create, Name, Restart};
 use crate::{
     firmware::{Bios, Format},
     port::Port,
@@ -14,8 +14,14 @@ use crate::{
 
 /// Somewhere instances run. All that is said of an instance is said by its name.
 pub trait Provider {
+    /// What `create` is to make.
+    type Order;
+    /// That of a command line: builds what has to be built, and checks all that can be checked from here.
+    fn order(create: Create) -> Result<Self::Order>;
+    /// What [`create`](Self::create) would do, for people; does nothing of it.
+    fn plan(&self, order: &Self::Order) -> Result<String>;
     /// Makes an instance and starts it. When that fails or is interrupted, nothing of it is left.
-    fn create(&self, order: Order) -> Result<Summary>;
+    fn create(&self, order: Self::Order) -> Result<Summary>;
     /// All that there are, by name.
     fn list(&self) -> Result<Vec<Summary>>;
     /// Writes the lines that an instance has logged; with [`Lines::follow`] until it ends.
@@ -34,7 +40,7 @@ pub trait Provider {
     fn console(&self, name: &Name) -> Result<()>;
 }
 
-/// What `create` is to make.
+/// What this computer is to make.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// The name it gets; without one, that of the image with a number if need be.
@@ -132,14 +138,19 @@ pub struct Summary {
     pub ended: Option<Ended>,
     /// What comes after its end.
     pub restart: Restart,
-    /// Its memory.
-    pub memory: String,
+    /// Its memory; in a cloud the machine type says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
     /// Its machine type.
     pub machine: String,
     /// QEMU's process.
     pub pid: Option<u32>,
-    /// Where all that belongs to it is.
-    pub folder: PathBuf,
+    /// Where all that belongs to it is, on this computer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// What its cloud calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// What an instance does.

@@ -111,10 +111,11 @@ mod tests {
             restarts: 0,
             ended: None,
             restart: Restart::Never,
-            memory: "64M".into(),
+            memory: Some("64M".into()),
             machine: "q35".into(),
             pid: None,
-            folder: "/s/web".into(),
+            folder: Some("/s/web".into()),
+            id: None,
         }
     }
 

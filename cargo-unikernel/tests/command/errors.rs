@@ -107,3 +107,24 @@ fn the_doctor_names_each_fix() {
     let findings: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
     assert!(shown.code == 1 && findings[1]["state"] == "missing" && findings[0]["state"] == "ok", "{shown:?}");
 }
+
+/// Also without building or asking anything.
+#[cfg(not(feature = "aws"))]
+#[test]
+fn the_tool_was_built_without_a_cloud() {
+    let stage = Stage::new();
+    let expected = "error: this tool was built without AWS, whose SDK takes minutes to build; from a checkout of the framework, install it \
+                    with `cargo install --path cargo-unikernel --features aws`\n";
+    check(&stage.run("instance list --provider aws"), 125, expected);
+    check(&stage.run("instance --provider aws create web --image nowhere --instance-type t3.micro"), 125, expected);
+    let mut command = stage.command("instance list");
+    let shown = Shown::of(command.env("UNIKERNEL_PROVIDER", "aws").output().unwrap(), stage.folder.path());
+    check(&shown, 125, expected);
+}
+
+#[test]
+fn an_option_is_for_another_place() {
+    let stage = Stage::new();
+    let expected = "error: `--subnet` is for Amazon EC2; leave it away, or add `--provider aws`\n";
+    check(&stage.run("instance create web --image app --subnet subnet-1"), 125, expected);
+}

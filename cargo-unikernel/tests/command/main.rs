@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod boot_disks;
+#[cfg(feature = "aws")]
+mod clouds;
 mod deploy;
 mod disks;
 mod errors;
@@ -10,6 +12,8 @@ mod images;
 mod instances;
 mod keys;
 mod life;
+#[cfg(feature = "aws")]
+mod moto;
 mod networks;
 mod new;
 mod qemu_line;

@@ -34,7 +34,7 @@ use std::io::Write;
 use anyhow::{Context, Result, bail};
 
 use super::{
-    Name,
+    Create, Name,
     provider::{Lines, Order, Provider, State, Summary, Urgency, Usage},
 };
 use crate::{
@@ -58,18 +58,6 @@ impl Local {
     /// Where they are kept is made, if it is not there.
     pub fn open() -> Result<Local> {
         Ok(Local { store: Store::open()? })
-    }
-
-    /// The QEMU command of an instance that is not made.
-    pub fn plan(&self, order: &Order) -> Result<String> {
-        let draft = self.store.draft(&self.name_of(order))?;
-        machine::lay_out(&draft, order)?;
-        let machine = Machine::planned(&draft)?;
-        let network = machine.network(true)?;
-        let line = network.shell_lines(install::QEMU, &machine.arguments(&network));
-        // As it will be called.
-        let folder = self.store.folder(draft.name());
-        Ok(line.replace(&*draft.path().to_string_lossy(), &folder.path().to_string_lossy()))
     }
 
     fn name_of(&self, order: &Order) -> Name {
@@ -111,6 +99,24 @@ fn is_active(locked: &Locked) -> Result<bool> {
 }
 
 impl Provider for Local {
+    type Order = Order;
+
+    fn order(create: Create) -> Result<Order> {
+        create.order()
+    }
+
+    /// The QEMU command.
+    fn plan(&self, order: &Order) -> Result<String> {
+        let draft = self.store.draft(&self.name_of(order))?;
+        machine::lay_out(&draft, order)?;
+        let machine = Machine::planned(&draft)?;
+        let network = machine.network(true)?;
+        let line = network.shell_lines(install::QEMU, &machine.arguments(&network));
+        // As it will be called.
+        let folder = self.store.folder(draft.name());
+        Ok(line.replace(&*draft.path().to_string_lossy(), &folder.path().to_string_lossy()))
+    }
+
     fn create(&self, mut order: Order) -> Result<Summary> {
         let name = self.name_of(&order);
         if self.store.folder(&name).path().exists() {

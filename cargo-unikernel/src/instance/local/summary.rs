@@ -45,10 +45,11 @@ fn whole_summary(folder: &Folder) -> Result<Summary> {
         restarts: status.restarts,
         ended: status.ended,
         restart: description.restart,
-        memory: settings.memory.to_string(),
+        memory: Some(settings.memory.to_string()),
         machine: settings.machine.to_string(),
         pid: status.pid.filter(|_| runs),
-        folder: folder.path().to_owned(),
+        folder: Some(folder.path().to_owned()),
+        id: None,
     })
 }
 
@@ -65,10 +66,11 @@ fn damaged(name: Name, folder: &Folder, problem: &anyhow::Error) -> Summary {
         restarts: 0,
         ended: None,
         restart: Restart::Never,
-        memory: String::new(),
+        memory: Some(String::new()),
         machine: String::new(),
         pid: None,
-        folder: folder.path().to_owned(),
+        folder: Some(folder.path().to_owned()),
+        id: None,
     }
 }
 
