@@ -140,8 +140,8 @@ fn a_removal_that_was_interrupted_goes_on() {
     good(moto.run(&stage, "create web --image disk"));
     let held =
         Way::to(&moto, |request| if request.contains("Action=DeregisterImage") { Fate::Held } else { Fate::Through });
-    let child = spawn(command_at(&held.url, &stage, "delete web"));
-    held.news.recv().unwrap();
+    let mut child = spawn(command_at(&held.url, &stage, "delete web"));
+    held.wait_for("Action=DeregisterImage", &mut child);
     signal(child.id(), "KILL");
     child.wait_with_output().unwrap();
     assert_eq!(moto.left(&stage).len(), 2, "the image, the snapshot");
@@ -155,9 +155,10 @@ fn a_signal_undoes_what_was_done() {
     for (request, name, code) in [("/blocks/", "INT", 130), ("Action=CreateTags", "TERM", 143)] {
         let (moto, stage) = (Moto::new(), stage_with_disk(""));
         let way = Way::to(&moto, move |text| if text.contains(request) { Fate::Held } else { Fate::Through });
-        let child = spawn(command_at(&way.url, &stage, "create web --image disk -- log=text"));
-        way.news.recv().unwrap();
-        assert!(!moto.left(&stage).is_empty());
+        let mut child = spawn(command_at(&way.url, &stage, "create web --image disk -- log=text"));
+        way.wait_for(request, &mut child);
+        let left = moto.left(&stage);
+        assert!(!left.is_empty(), "{request}");
         signal(child.id(), name);
         let shown = Shown::of(child.wait_with_output().unwrap(), stage.folder.path());
         assert_eq!(shown.code, code, "{shown:?}");
@@ -173,20 +174,13 @@ fn a_signal_undoes_what_was_done() {
 fn a_second_signal_ends_the_removal() {
     let (moto, stage) = (Moto::new(), stage_with_disk(""));
     let is_held = |text: &str| text.contains("/blocks/") || text.contains("Action=DescribeTags");
-    // One word for each block that is on its way, and one for the question.
     let way = Way::to(&moto, move |text| if is_held(text) { Fate::Held } else { Fate::Through });
-    let child = spawn(command_at(&way.url, &stage, "create web --image disk"));
-    way.news.recv().unwrap();
-    signal(child.id(), "INT");
-    let pid = child.id();
-    let ending = std::thread::spawn(move || child.wait_with_output().unwrap());
-    // How many blocks were on their way, nobody knows: the signal is given with each word.
-    while !ending.is_finished() {
-        if way.news.recv_timeout(std::time::Duration::from_millis(50)).is_ok() {
-            signal(pid, "INT");
-        }
+    let mut child = spawn(command_at(&way.url, &stage, "create web --image disk"));
+    for request in ["/blocks/", "Action=DescribeTags"] {
+        way.wait_for(request, &mut child);
+        signal(child.id(), "INT");
     }
-    let shown = Shown::of(ending.join().unwrap(), stage.folder.path());
+    let shown = Shown::of(child.wait_with_output().unwrap(), stage.folder.path());
     assert!(shown.code == 125 && shown.stderr.contains("look for what has the tag unikernel:creation="), "{shown:?}");
     assert_eq!(moto.left(&stage).len(), 1, "the snapshot");
 }

@@ -9,7 +9,10 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver, Sender},
     thread,
+    time::Duration,
 };
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the server believes of everybody.
 const CREDENTIALS: [(&str, &str); 3] =
@@ -39,7 +42,7 @@ impl Moto {
         Moto { server, url: url.expect("moto says where it listens") }
     }
 
-    /// `cargo-unikernel instance WORDS --provider aws`, in this cloud.
+    /// `cargo-unikernel instance --provider aws WORDS`, in this cloud.
     pub fn command(&self, stage: &Stage, words: &str) -> Command {
         command_at(&self.url, stage, words)
     }
@@ -85,8 +88,7 @@ impl Drop for Moto {
 
 /// The same in a cloud at this address. Nothing of who runs the test is seen.
 pub fn command_at(url: &str, stage: &Stage, words: &str) -> Command {
-    let mut command = stage.command(&format!("instance {words}"));
-    command.args(["--provider", "aws"]);
+    let mut command = stage.command(&format!("instance --provider aws {words}"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
     }
@@ -120,7 +122,7 @@ pub enum Fate {
 /// The way to a cloud. It tells of each request whose fate is not to go through.
 pub struct Way {
     pub url: String,
-    pub news: Receiver<()>,
+    news: Receiver<String>,
 }
 
 impl Way {
@@ -153,7 +155,7 @@ impl Way {
 }
 
 /// Request by request, until either side closes; `None` when everything is to end.
-fn relay(mut client: TcpStream, server: &str, fate: impl Fn(&str) -> Fate, news: &Sender<()>) -> Option<()> {
+fn relay(mut client: TcpStream, server: &str, fate: impl Fn(&str) -> Fate, news: &Sender<String>) -> Option<()> {
     let mut upstream = TcpStream::connect(server).unwrap();
     let (mut answers, mut back) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
     let answering = thread::spawn(move || {
@@ -162,14 +164,15 @@ fn relay(mut client: TcpStream, server: &str, fate: impl Fn(&str) -> Fate, news:
     });
     let mut bytes = vec![0; 1 << 20];
     while let Ok(len @ 1..) = client.read(&mut bytes) {
-        let fate = fate(&String::from_utf8_lossy(&bytes[..len]));
+        let request = String::from_utf8_lossy(&bytes[..len]).into_owned();
+        let fate = fate(&request);
         if fate != Fate::Through {
-            let _ = news.send(());
+            let _ = news.send(request);
         }
         match fate {
             Fate::Through => drop(upstream.write_all(&bytes[..len])),
             // Until whoever waits has had enough.
-            Fate::Held => drop(client.read(&mut bytes)),
+            Fate::Held => drop(std::io::copy(&mut client, &mut std::io::sink())),
             Fate::AnswerLost => {
                 client.shutdown(Shutdown::Both).unwrap();
                 upstream.write_all(&bytes[..len]).unwrap();
@@ -178,14 +181,32 @@ fn relay(mut client: TcpStream, server: &str, fate: impl Fn(&str) -> Fate, news:
                 answering.join().unwrap();
                 return Some(());
             }
-            Fate::Gone => return None,
+            Fate::Gone => {
+                let _ = client.shutdown(Shutdown::Both);
+                return None;
+            }
         }
     }
     let _ = upstream.shutdown(Shutdown::Both);
     Some(())
 }
 
-/// Starts it, and what it showed when it has ended.
+impl Way {
+    /// Waits for a request with these words, which does not go through. A command that sends none shows why.
+    pub fn wait_for(&self, words: &str, child: &mut Child) {
+        while let Ok(request) = self.news.recv_timeout(PATIENCE) {
+            if request.contains(words) {
+                return;
+            }
+        }
+        let _ = child.kill();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        panic!("the request was not sent: {said}");
+    }
+}
+
+/// Starts it, with all that it shows kept.
 pub fn spawn(mut command: Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
