@@ -40,7 +40,12 @@ impl Page {
 }
 
 /// Transcripts whose commands are not typed here, by the first of them, and the tests that do the same.
-const ELSEWHERE: [(&str, &str, &str); 8] = [
+const ELSEWHERE: [(&str, &str, &str); 9] = [
+    (
+        "clouds.md",
+        "cargo unikernel instance create web -p my-app --release --provider aws",
+        "clouds, of cargo-unikernel: in a cloud that a server plays",
+    ),
     ("debugging.md", "cargo unikernel debug -p hello --break src/main.rs:15", "debugger, at gdb's own prompt"),
     ("debugging.md", "cargo unikernel dump", "debugger: it is of a machine that has crashed"),
     ("embedding.md", "cargo run --release -p on-linux -- tap0 10.9.0.2/24", "appliance: root has made a tap before"),

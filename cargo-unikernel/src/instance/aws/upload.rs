@@ -72,7 +72,7 @@ async fn put(ebs: Client, snapshot: String, block: Block, checksum: String) -> R
 
 /// On a terminal one line that changes.
 fn show(done: i32, all: i32) {
-    let mib = |blocks: i32| blocks as usize * BLOCK_LEN >> 20;
+    let mib = |blocks: i32| (blocks as usize * BLOCK_LEN) >> 20;
     if stderr().is_terminal() {
         let end = if done == all { "\n" } else { "" };
         eprint!("\runikernel: {} of {} MiB are uploaded{end}", mib(done), mib(all));
