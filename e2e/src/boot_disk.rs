@@ -43,16 +43,26 @@ pub fn created(package: &str, output: &Path, words: &[&str]) {
 
 /// Starts a machine from the disk. `machine` may have further words for QEMU behind its type.
 pub fn start(disk: &Path, format: &str, firmware: Firmware, machine: &str) -> Vm {
+    start_with(disk, format, firmware, machine, ["virtio-net-pci", "virtio-blk-pci"])
+}
+
+/// Starts one whose network port and disk are such as the app has no drivers for, as Amazon's are.
+pub fn start_among_strangers(disk: &Path, firmware: Firmware, machine: &str) -> Vm {
+    start_with(disk, "raw", firmware, machine, ["e1000e", "nvme,serial=boot"])
+}
+
+fn start_with(disk: &Path, format: &str, firmware: Firmware, machine: &str, [net, block]: [&str; 2]) -> Vm {
     let port = free_port();
     // It ends with this process, however this ends.
     let mut command = Command::new(image::tool());
     command.arg("babysit").arg(std::process::id().to_string()).args(["--", "qemu-system-x86_64", "-M"]);
     command.args(machine.split_whitespace()).args(["-accel", "tcg", "-cpu", "max"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
-    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "virtio-net-pci,netdev=net,romfile="]);
+    command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device"]);
+    command.arg(format!("{net},netdev=net,romfile="));
     command.arg("-netdev").arg(format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-:8080"));
     command.arg("-drive").arg(format!("if=none,id=boot,format={format},file={}", disk.display()));
-    command.args(["-device", "virtio-blk-pci,drive=boot,bootindex=0"]);
+    command.arg("-device").arg(format!("{block},drive=boot,bootindex=0"));
     if firmware == Firmware::Uefi {
         let ovmf = OVMF.iter().find(|(code, _)| Path::new(code).exists());
         let (code, variables) = ovmf.expect("OVMF is missing; script/test installs it");

@@ -6,7 +6,10 @@ use crate::{
     support::{Shown, Stage},
 };
 use serde_json::{Value, json};
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader},
+    process::Command,
+};
 
 fn ends_with(command: Command, stage: &Stage) -> Shown {
     Shown::of(spawn(command).wait_with_output().unwrap(), stage.folder.path())
@@ -62,6 +65,20 @@ fn the_life_of_an_instance() {
         "{gone:?}"
     );
     assert_eq!(read(moto.run(&stage, "list --json")), json!([]));
+}
+
+/// Until the machine stops.
+#[test]
+fn a_log_is_followed() {
+    let (moto, stage) = (Moto::new(), stage_with_disk(""));
+    good(moto.run(&stage, "create web --image disk"));
+    let mut child = spawn(moto.command(&stage, "logs web --tail 1 --follow"));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("Enabling fast FPU save and restore... done."));
+    good(moto.run(&stage, "stop web"));
+    // The server says the same each time, so nothing is new.
+    assert_eq!(lines.next(), None);
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -194,6 +194,25 @@ fn too_little_memory_is_said() {
     boot_disk::start(&disk, "raw", Bios, "q35 -m 2").says("unikernel loader: the machine has too little memory");
 }
 
+/// The firmware reads the disk, also an NVMe one that is larger than the image, as in Amazon's cloud: an app starts, and what it lacks
+/// is said then.
+#[test]
+fn an_app_starts_where_there_is_no_driver() {
+    let start = |package: &str, firmware| {
+        let (folder, disk) = disk(&[], package, "disk.raw");
+        OpenOptions::new().write(true).open(&disk).unwrap().set_len(1 << 30).unwrap();
+        (folder, boot_disk::start_among_strangers(&disk, firmware, "q35 -m 512"))
+    };
+    for firmware in [Uefi, Bios] {
+        let (_folder, hello) = start("hello", firmware);
+        // QEMU's way to say 0.
+        let end = hello.ends();
+        assert_eq!(end.code, 1, "{end:?}");
+        let (_folder, site) = start("static-site", firmware);
+        site.says("this unikernel needs a network port");
+    }
+}
+
 /// The words for a volume with a page.
 fn volume(folder: &TempDir) -> String {
     let (site, image) = (folder.path().join("site"), folder.path().join("site.img"));
