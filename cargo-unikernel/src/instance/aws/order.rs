@@ -51,9 +51,6 @@ impl Order {
             Some(image) => image.clone(),
             None => built(&create)?,
         };
-        if let Some(elf) = &create.elf {
-            image::read(elf)?;
-        }
         let raw = RawDisk::of(&path, &arguments(&create, &path)?)?;
         check_environment(&environment, &raw.arguments)?;
         // It stays open when a copy of the image is removed, here.
@@ -99,7 +96,7 @@ fn built(create: &Create) -> Result<PathBuf> {
 
 /// What somebody has asked for, and why it cannot be had.
 fn check(create: &Create) -> Result<()> {
-    let Create { options, restart, bios, .. } = create;
+    let Create { options, restart, bios, elf, .. } = create;
     // The variable is for machines of this computer.
     let accel = options.accel.is_some() && std::env::var_os("UNIKERNEL_ACCEL").is_none();
     let own_machine = "the machine is Amazon's; leave it away";
@@ -116,6 +113,7 @@ fn check(create: &Create) -> Result<()> {
         (dump_on_crash.is_some(), "--dump-on-crash", "its memory is not seen from here; leave it away"),
         (timeout.is_some(), "--timeout", "nobody here watches over it; stop it with `instance stop`"),
         (*restart != Restart::Never, "--restart", "nobody here watches over it; give the app `-- on-crash=reboot`"),
+        (elf.is_some(), "--elf", "its log is decoded with the build under cargo's target folder; leave it away"),
         (bios.is_some(), "--bios", "the kind of machine decides, and the disk starts by both; leave it away"),
     ];
     match refused.iter().find(|(is_said, ..)| *is_said) {
@@ -173,6 +171,7 @@ mod tests {
         check("--timeout 9", "--timeout");
         check("--restart always", "--restart");
         check("--bios ovmf", "--bios");
+        check("--elf a", "--elf");
     }
 
     #[test]

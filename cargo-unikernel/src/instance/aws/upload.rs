@@ -1,10 +1,14 @@
 //! From a disk to a snapshot, by the EBS direct APIs.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_ebs::{
     Client,
+    config::{Builder, timeout::TimeoutConfig},
     primitives::ByteStream,
     types::{ChecksumAggregationMethod, ChecksumAlgorithm},
 };
@@ -19,6 +23,8 @@ use super::{
 
 /// Blocks on their way at a time: 4 MiB of memory, and enough for a line of which half is round trips.
 pub const IN_FLIGHT: usize = 8;
+/// How long a block may take, on a line that it shares with the others: 14 kB a second.
+const BLOCK_TIME_MAX: Duration = Duration::from_secs(300);
 /// When nothing comes for so long, AWS gives up a snapshot; the least that the API takes.
 pub const TIMEOUT_MINUTES: i32 = 10;
 
@@ -64,7 +70,8 @@ async fn put(ebs: Client, snapshot: String, block: Block, checksum: String) -> R
         let call = ebs.put_snapshot_block().snapshot_id(&snapshot).block_index(block.index);
         let call = call.data_length(BLOCK_LEN as i32).block_data(ByteStream::from(block.bytes.clone()));
         let call = call.checksum_algorithm(ChecksumAlgorithm::ChecksumAlgorithmSha256).checksum(&checksum);
-        call.send()
+        let times = TimeoutConfig::builder().operation_timeout(BLOCK_TIME_MAX).build();
+        call.customize().config_override(Builder::new().timeout_config(times)).send()
     };
     settled(is_unknown, send).await.map_err(failed("PutSnapshotBlock"))?;
     Ok(())
