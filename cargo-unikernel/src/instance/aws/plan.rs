@@ -4,15 +4,17 @@ use super::{
     create::{Creation, ROOT},
     disk::BLOCK_LEN,
     order::Order,
-    tags,
+    tags::{self, Tags},
     upload::{IN_FLIGHT, TIMEOUT_MINUTES},
 };
 
-/// One call a line. What only the cloud knows has a name in angle brackets.
+/// One call a line. What is known only then is in angle brackets.
 pub fn plan(order: &Order) -> String {
     let (name, disk) = (order.plain_name(), &order.disk);
     let (ours, sha256) = (format!("tag:{}={}", tags::MANAGED, tags::US), &disk.sha256);
-    let tags = format!("{}={},{}={sha256},{}={}", tags::MANAGED, tags::US, tags::SHA256, tags::IMAGE, order.image);
+    let tags = Tags::of("<number>", sha256, &order.image).0;
+    let tags = tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+    let build = order.build.iter().map(|build| format!(",{}={build}", tags::BUILD)).collect::<String>();
     let (count, gib, checksum) = (disk.block_count, disk.volume_gib(), &disk.checksum);
     let options = &order.aws;
     let place = options.subnet.iter().map(|subnet| format!(" SubnetId={subnet}"));
@@ -33,7 +35,10 @@ pub fn plan(order: &Order) -> String {
             "ebs PutSnapshotBlock SnapshotId=<snapshot> DataLength={BLOCK_LEN} ChecksumAlgorithm=SHA256 # {count} times, {IN_FLIGHT} \
              at a time"
         ),
-        format!("ebs CompleteSnapshot SnapshotId=<snapshot> ChangedBlocksCount={count} Checksum={checksum} ChecksumAlgorithm=SHA256 ChecksumAggregationMethod=LINEAR"),
+        format!(
+            "ebs CompleteSnapshot SnapshotId=<snapshot> ChangedBlocksCount={count} Checksum={checksum} \
+             ChecksumAlgorithm=SHA256 ChecksumAggregationMethod=LINEAR"
+        ),
         "ec2 DescribeSnapshots SnapshotId=<snapshot> # until it is completed".into(),
         format!(
             "ec2 RegisterImage Name={image_name}<number> Description={} Architecture=x86_64 VirtualizationType=hvm \
@@ -46,7 +51,7 @@ pub fn plan(order: &Order) -> String {
         "ec2 DescribeImages ImageId=<image> # until it is available".into(),
         format!(
             "ec2 RunInstances ImageId=<image> InstanceType={} MinCount=1 MaxCount=1{} HttpTokens=required{user_data} \
-             Tags={tags},{}={name},Name={name}",
+             Tags={tags},{}={name},Name={name}{build}",
             order.instance_type,
             place.collect::<String>(),
             tags::NAME
