@@ -196,7 +196,7 @@ fn on_aws(command: InstanceCommand) -> Result<u8> {
 fn on_aws(_: InstanceCommand) -> Result<u8> {
     anyhow::bail!(
         "this tool was built without AWS, whose SDK takes minutes to build; from a checkout of the framework, install it with \
-         `cargo install --path cargo-unikernel --features aws`"
+         `cargo install --path cargo-unikernel --features aws --profile tool`"
     )
 }
 

@@ -114,7 +114,7 @@ fn the_doctor_names_each_fix() {
 fn the_tool_was_built_without_a_cloud() {
     let stage = Stage::new();
     let expected = "error: this tool was built without AWS, whose SDK takes minutes to build; from a checkout of the framework, install it \
-                    with `cargo install --path cargo-unikernel --features aws`\n";
+                    with `cargo install --path cargo-unikernel --features aws --profile tool`\n";
     check(&stage.run("instance list --provider aws"), 125, expected);
     check(&stage.run("instance --provider aws create web --image nowhere --instance-type t3.micro"), 125, expected);
     let mut command = stage.command("instance list");
