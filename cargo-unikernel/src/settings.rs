@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "TYPE")]
     pub machine: Option<Machine>,
     /// `kvm` or `tcg`; chosen by itself if not given.
-    #[arg(long, env = "UNIKERNEL_ACCEL", value_name = "KIND")]
+    #[arg(long, env = "UNIKERNEL_ACCEL", hide_env_values = true, value_name = "KIND")]
     pub accel: Option<Accel>,
     /// What the network port leads to; repeat for several: `user` (the default), QEMU's own network behind this computer;
     /// `private[=NAME]`, to other machines of yours; `tap[=NAME]`, to this computer; `bridge[=NAME]`; `netns[=NAME]`, in a

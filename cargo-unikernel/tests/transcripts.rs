@@ -4,5 +4,12 @@
 
 #[test]
 fn transcripts() {
-    trycmd::TestCases::new().case("tests/transcripts/*.trycmd");
+    // Somebody who has neither images nor instances, and has said nothing in the environment.
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().to_str().unwrap();
+    let cases = trycmd::TestCases::new();
+    for name in ["HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"] {
+        cases.env(name, home);
+    }
+    cases.case("tests/transcripts/*.trycmd");
 }

@@ -40,7 +40,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE")]
     size: Option<Size>,
     /// Gives everything this time instead of its own, in seconds since 1970.
-    #[arg(long, env = "SOURCE_DATE_EPOCH", value_name = "SECONDS")]
+    #[arg(long, env = "SOURCE_DATE_EPOCH", hide_env_values = true, value_name = "SECONDS")]
     mtime: Option<u64>,
 }
 

@@ -38,7 +38,15 @@ use provider::{Lines, State, Summary, Urgency};
 #[derive(clap::Args)]
 pub struct Instance {
     /// Who runs them.
-    #[arg(long, global = true, env = "UNIKERNEL_PROVIDER", value_name = "PLACE", value_enum, default_value_t)]
+    #[arg(
+        long,
+        global = true,
+        env = "UNIKERNEL_PROVIDER",
+        hide_env_values = true,
+        value_name = "PLACE",
+        value_enum,
+        default_value_t
+    )]
     provider: Place,
     #[command(subcommand)]
     command: InstanceCommand,
