@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     accel,
-    boot_disk::check_qemu_img,
+    boot_disk::{check_loaders, check_qemu_img},
     debug::check_gdb,
     firmware::Bios,
     fs::{print, unless_unheard},
@@ -70,6 +70,7 @@ fn findings() -> Vec<Finding> {
         needed("QEMU", qemu_version()),
         needed("Rust target", install::rust_target().map(|_| install::TARGET.into())),
         useful("KVM", "speed", accel::kvm().map_err(anyhow::Error::msg)),
+        useful("boot loaders", "image create -f raw, qcow2, vmdk, vhd, vhdx, gce, oci", check_loaders()),
         useful("qemu-img", "image create -f qcow2, vmdk, vhd, vhdx, oci", check_qemu_img()),
         useful("UEFI for QEMU", "starting disks by UEFI here", Bios::Ovmf.arguments().map(drop)),
         useful("gdb", "debug", check_gdb()),

@@ -10,6 +10,11 @@ pub(super) struct Loaders {
     pub(super) bios: &'static [u8],
 }
 
+/// Fails where the tool cannot make disks.
+pub(crate) fn check_loaders() -> Result<()> {
+    loaders().map(drop)
+}
+
 /// Both loaders.
 ///
 /// # Errors
@@ -21,7 +26,7 @@ pub(super) fn loaders() -> Result<Loaders> {
     for (loader, target) in [(&uefi[..], "x86_64-unknown-uefi"), (bios, "x86_64-unknown-none")] {
         ensure!(
             !loader.is_empty(),
-            "this tool was built without a loader, since the Rust target {target} was not installed; run \
+            "this tool was built without a boot loader, as the Rust target {target} was not installed; run \
              `rustup target add {target}` and build or install the tool again"
         );
     }

@@ -40,6 +40,7 @@ pub use create::Create;
 pub use env::Env;
 pub(crate) use format::Format;
 pub use kernel::stripped;
+pub(crate) use loaders::check_loaders;
 pub(crate) use opened::Opened;
 #[cfg(feature = "aws")]
 pub(crate) use raw::RawDisk;

@@ -260,7 +260,8 @@ const PAGES: [Page; 7] = [
     Page {
         name: "first-app.md",
         instead: &[
-            // It is on the PATH.
+            // They are there, and it is on the PATH.
+            ("rustup target add x86_64-unknown-none x86_64-unknown-uefi", ""),
             ("cargo install --path cargo-unikernel", ""),
             ("cargo run", "cargo run -- --port {0}:8080"),
         ],
