@@ -11,5 +11,8 @@ fn transcripts() {
     for name in ["HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"] {
         cases.env(name, home);
     }
+    for (name, value) in [("UNIKERNEL_PROVIDER", "local"), ("UNIKERNEL_ACCEL", "tcg")] {
+        cases.env(name, value);
+    }
     cases.case("tests/transcripts/*.trycmd");
 }

@@ -34,19 +34,25 @@ pub(super) fn check_reader(kernel: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Writes the text of the partition that begins here, over the one before.
-pub(super) fn write(disk: &Path, start: u64, text: &str) -> Result<()> {
+/// Writes the text of the partition of `len` bytes that begins here, over the one before.
+pub(super) fn write(disk: &Path, start: u64, len: u64, text: &str) -> Result<()> {
+    let len_max = read_len(len);
     let mut bytes = text.as_bytes().to_vec();
-    ensure!(bytes.len() <= TEXT_LEN_MAX, "the environment is longer than 64 KiB");
-    bytes.resize(TEXT_LEN_MAX, 0);
+    ensure!(bytes.len() <= len_max, "the environment has {} bytes; its place has {len_max}", bytes.len());
+    bytes.resize(len_max, 0);
     let file = OpenOptions::new().write(true).open(disk)?;
     file.write_all_at(&bytes, start).context("cannot write the config partition")
 }
 
-/// The keys in the partition that begins here, in their order. Whoever made it may have written what he likes; no value is
+/// How much of a partition of so many bytes is read.
+fn read_len(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX).min(TEXT_LEN_MAX)
+}
+
+/// The keys in the partition of `len` bytes that begins here, in their order. Whoever made it may have written what he likes; no value is
 /// ever shown, as any may be secret.
-pub(super) fn keys(disk: &Path, start: u64) -> Result<Vec<String>> {
-    let mut bytes = vec![0; TEXT_LEN_MAX];
+pub(super) fn keys(disk: &Path, start: u64, len: u64) -> Result<Vec<String>> {
+    let mut bytes = vec![0; read_len(len)];
     File::open(disk)?.read_exact_at(&mut bytes, start).context("the disk ends within its config partition")?;
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     Ok(keys_of(&String::from_utf8_lossy(&bytes[..end])))
@@ -87,13 +93,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let disk = folder.path().join("disk");
         std::fs::write(&disk, [7; 80_000]).unwrap();
-        write(&disk, 512, "env.LONG=x\nenv.B=y\n").unwrap();
-        write(&disk, 512, "env.A=1\n").unwrap();
-        assert_eq!(keys(&disk, 512).unwrap(), ["env.A"]);
+        write(&disk, 512, LEN, "env.LONG=x\nenv.B=y\n").unwrap();
+        write(&disk, 512, LEN, "env.A=1\n").unwrap();
+        assert_eq!(keys(&disk, 512, LEN).unwrap(), ["env.A"]);
         let bytes = std::fs::read(&disk).unwrap();
         assert_eq!((bytes.len(), bytes[511], bytes[521], bytes[512 + TEXT_LEN_MAX]), (80_000, 7, 0, 7));
-        assert!(write(&disk, 0, &"#".repeat(TEXT_LEN_MAX + 1)).is_err());
-        assert!(keys(&disk, 80_000).is_err());
+        assert!(write(&disk, 0, LEN, &"#".repeat(TEXT_LEN_MAX + 1)).is_err());
+        assert!(keys(&disk, 80_000, LEN).is_err());
+    }
+
+    /// Others make shorter ones; what is behind them is not ours.
+    #[test]
+    fn a_short_partition_keeps_to_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        std::fs::write(&disk, [b'x'; 4096]).unwrap();
+        write(&disk, 512, 512, "env.A=1\n").unwrap();
+        assert_eq!(keys(&disk, 512, 512).unwrap(), ["env.A"]);
+        let bytes = std::fs::read(&disk).unwrap();
+        assert_eq!((bytes[511], bytes[1023], bytes[1024], bytes.len()), (b'x', 0, b'x', 4096));
+        let error = write(&disk, 512, 512, &format!("env.A={}", "1".repeat(512))).unwrap_err().to_string();
+        assert_eq!(error, "the environment has 518 bytes; its place has 512");
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Opened {
         let text = read(ARGUMENTS, ARGUMENTS_LEN_MAX)?.unwrap_or_default();
         let arguments = words(&text)?;
         let config = partitions.iter().find(|part| part.is_config);
-        let config = config.map(|part| config::keys(raw.path(), part.start)).transpose()?;
+        let config = config.map(|part| config::keys(raw.path(), part.start, part.len)).transpose()?;
         Ok(Opened { format, reference: None, kernel, arguments, config, partitions, raw: Some(raw) })
     }
 }
@@ -190,7 +190,7 @@ pub(super) fn write_arguments(raw: &Path, arguments: &[String]) -> Result<()> {
 pub(super) fn write_config(raw: &Path, text: &str) -> Result<()> {
     let partitions = partitions(raw)?;
     let part = partitions.iter().find(|part| part.is_config).context("there is no config partition on the disk")?;
-    config::write(raw, part.start, text)
+    config::write(raw, part.start, part.len, text)
 }
 
 fn read_file(volume: &mut Part, path: &str, len_max: u64) -> Result<Option<Vec<u8>>> {

@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(disk[1 << 20..(1 << 20) + 1489], [&[0x90; 1488][..], &[0]].concat());
         assert!(disk[66 << 20..].starts_with(&fs::read(&content).unwrap()));
         assert!(disk[67 << 20..].starts_with(b"env.A=\"1\"\n\0"));
-        assert_eq!(config::keys(&paths[0], 67 << 20).unwrap(), ["env.A"]);
+        assert_eq!(config::keys(&paths[0], 67 << 20, config::LEN).unwrap(), ["env.A"]);
         let stored_len = fs::metadata(&paths[0]).unwrap().blocks() * 512;
         assert!(stored_len < 4 << 20, "{stored_len} bytes are stored");
     }

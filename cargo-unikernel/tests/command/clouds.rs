@@ -2,7 +2,7 @@
 
 use crate::{
     life::signal,
-    moto::{Fate, Moto, Way, bytes, command_at, spawn, stage_with_disk},
+    moto::{Fate, Moto, Way, alone, bytes, command_at, spawn, stage_with_disk},
     support::{Shown, Stage},
 };
 use serde_json::{Value, json};
@@ -242,6 +242,19 @@ fn a_refusal_is_told_and_undone() {
     assert_eq!(moto.left(&stage), [""; 0]);
 }
 
+/// Whatever kind of file the disk is in.
+#[test]
+fn boot_arguments_go_into_any_image() {
+    let stage = Stage::new();
+    for format in ["qcow2", "gce", "oci", "elf"] {
+        let made = stage.run(&format!("image create --image app -f {format} -o {format} -- log=json"));
+        assert_eq!(made.code, 0, "{made:?}");
+        let words = format!("create web --image {format} --dry-run -- log=text");
+        let shown = ends_with(command_at("http://127.0.0.1:1", &stage, &words), &stage);
+        assert!(shown.code == 0 && shown.stdout.contains("RunInstances"), "{format}: {shown:?}");
+    }
+}
+
 #[test]
 fn a_dry_run_asks_nobody() {
     let stage = stage_with_disk("");
@@ -307,8 +320,7 @@ fn what_a_cloud_cannot_do_is_said() {
 #[test]
 fn the_environment_can_choose_the_place() {
     let (moto, stage) = (Moto::new(), Stage::new());
-    let mut command = stage.command("instance list --json");
-    command.env("UNIKERNEL_PROVIDER", "aws").env("AWS_ENDPOINT_URL", &moto.url).env("AWS_REGION", "eu-central-1");
-    command.env("AWS_ACCESS_KEY_ID", "moto").env("AWS_SECRET_ACCESS_KEY", "moto");
+    let mut command = alone(stage.command("instance list --json"), &moto.url, &stage);
+    command.env("UNIKERNEL_PROVIDER", "aws");
     assert_eq!(read(ends_with(command, &stage)), json!([]));
 }

@@ -88,7 +88,11 @@ impl Drop for Moto {
 
 /// The same in a cloud at this address. Nothing of who runs the test is seen.
 pub fn command_at(url: &str, stage: &Stage, words: &str) -> Command {
-    let mut command = stage.command(&format!("instance --provider aws {words}"));
+    alone(stage.command(&format!("instance --provider aws {words}")), url, stage)
+}
+
+/// A command that speaks to the cloud there, whatever the environment says of others.
+pub fn alone(mut command: Command, url: &str, stage: &Stage) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         command.env_remove(name);
     }

@@ -83,12 +83,14 @@ impl Creation<'_> {
         signals.or(until_available(&clients.ec2, &image)).await?;
         signals.check()?;
         // Finished whatever comes: a machine whose number nobody has heard of would run on.
-        made.is_begun = true;
+        made.begin();
         let call = self.run_instances(&clients.ec2, &image, &name);
-        let started = call.send().await.map_err(failed("RunInstances"))?;
+        let started = call.send().await;
+        made.hear(&started);
+        let started = started.map_err(failed("RunInstances"))?;
         let instance = started.instances.unwrap_or_default().pop().context("RunInstances names no machine")?;
         let id = id_of(&instance)?.to_owned();
-        made.ids.push(id.clone());
+        made.add(&id);
         let instance = signals.or(found::until(&clients.ec2, &id, found::has_started)).await?;
         found::summary(&instance).with_context(|| format!("machine {id} has lost its tags"))
     }
@@ -107,16 +109,20 @@ impl Creation<'_> {
     /// A new AMI, which may not be available yet.
     async fn upload(&self, Clients { ec2, ebs }: &Clients, signals: &Signals, made: &mut Made) -> Result<String> {
         let disk = &self.order.disk;
-        made.is_begun = true;
+        made.begin();
         let snapshot = upload::start(ebs, disk, &self.tags(), &self.image_name()).await?;
-        made.ids.push(snapshot.clone());
+        made.add(&snapshot);
         eprintln!("unikernel: uploading {} blocks of {} into {snapshot}", disk.block_count, self.order.image);
         signals.or(upload::fill(ebs, &snapshot, disk)).await?;
         signals.or(until_complete(ec2, &snapshot)).await?;
+        signals.check()?;
+        made.begin();
         let call = self.register_image(ec2, &snapshot);
-        let registered = call.send().await.map_err(failed("RegisterImage"))?;
+        let registered = call.send().await;
+        made.hear(&registered);
+        let registered = registered.map_err(failed("RegisterImage"))?;
         let image = registered.image_id.context("RegisterImage names no image")?;
-        made.ids.push(image.clone());
+        made.add(&image);
         // They were asked for with the image; what heeds only this call has them all the same.
         let tag = || ec2.create_tags().resources(&image).set_tags(Some(self.image_tags(&snapshot).ec2())).send();
         signals.or(async { settled(is_unknown, tag).await.map_err(failed("CreateTags")) }).await?;

@@ -43,17 +43,24 @@ pub async fn all(ec2: &Client) -> Result<Vec<Summary>> {
 
 /// The one of this name.
 pub async fn named(ec2: &Client, name: &Name) -> Result<Instance> {
+    named_if_any(ec2, name).await?.with_context(|| {
+        format!(
+            "there is no instance called `{name}` in this region of AWS; `cargo unikernel instance list --provider aws` shows \
+             which there are"
+        )
+    })
+}
+
+/// The same, if there is one.
+pub async fn named_if_any(ec2: &Client, name: &Name) -> Result<Option<Instance>> {
     let mut found = instances(ec2, vec![tags::is_ours(), tags::has(tags::NAME, name.as_str())]).await?;
     match (found.pop(), found.is_empty()) {
-        (Some(instance), true) => Ok(instance),
+        (Some(instance), true) => Ok(Some(instance)),
         (Some(_), false) => bail!(
             "there are {} machines called `{name}`, made at the same moment; end one with `aws ec2 terminate-instances`",
             found.len() + 1
         ),
-        (None, _) => bail!(
-            "there is no instance called `{name}` in this region of AWS; `cargo unikernel instance list --provider aws` shows \
-             which there are"
-        ),
+        (None, _) => Ok(None),
     }
 }
 

@@ -119,13 +119,14 @@ impl Provider for Aws {
 
     fn delete(&self, name: &Name, urgency: Urgency) -> Result<()> {
         self.with(async |Clients { ec2, .. }| {
-            let instance = match found::named(&ec2, name).await {
-                Ok(instance) => instance,
+            let instance = match found::named_if_any(&ec2, name).await? {
+                Some(instance) => instance,
                 // Its image may be left of one whose removal was interrupted.
-                Err(none) => return if remove_leftovers(&ec2, name).await? { Ok(()) } else { Err(none) },
+                None if remove_leftovers(&ec2, name).await? => return Ok(()),
+                None => found::named(&ec2, name).await?,
             };
             let id = id_of(&instance)?;
-            undo::terminate(&ec2, id, urgency).await?;
+            undo::terminate(&ec2, id, urgency, undo::Age::Old).await?;
             found::until(&ec2, id, found::is_gone).await?;
             remove_unused(&ec2, &instance).await.map(drop)
         })
@@ -181,9 +182,9 @@ async fn remove_unused(ec2: &Client, instance: &Instance) -> Result<bool> {
     let call = ec2.describe_images().owners("self").filters(tags::is_ours()).filters(tags::filter("image-id", id));
     let found = call.send().await.map_err(failed("DescribeImages"))?;
     let Some(image) = found.images().first() else { return Ok(false) };
-    undo::remove_image(ec2, id).await?;
+    undo::remove_image(ec2, id, undo::Age::Old).await?;
     if let Some(snapshot) = tags::value(image.tags(), tags::SNAPSHOT) {
-        undo::remove_snapshot(ec2, snapshot).await?;
+        undo::remove_snapshot(ec2, snapshot, undo::Age::Old).await?;
     }
     Ok(true)
 }

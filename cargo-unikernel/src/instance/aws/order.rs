@@ -6,10 +6,9 @@ use anyhow::{Result, bail, ensure};
 
 use super::disk::Disk;
 use crate::{
-    boot_disk::RawDisk,
+    boot_disk::{Format, RawDisk, bare},
     build,
     environment::Environment,
-    firmware::Format,
     image,
     instance::{Create, Name, Restart, place::AwsOptions},
     package::{self, Origin},
@@ -76,8 +75,8 @@ impl Order {
 /// Those in an ELF come first, as in QEMU; on a disk they take the place of what is there, as with `image arguments`.
 fn arguments(create: &Create, path: &Path) -> Result<Vec<String>> {
     let mut arguments = create.boot_arguments.clone();
-    if Format::of(path)?.is_none() && !arguments.is_empty() {
-        arguments.splice(0..0, crate::boot_disk::bare::arguments(&image::read(path)?)?);
+    if !arguments.is_empty() && Format::of(path)? == Format::Elf {
+        arguments.splice(0..0, bare::arguments(&image::read(path)?)?);
     }
     Ok(arguments)
 }
@@ -91,6 +90,11 @@ fn built(create: &Create) -> Result<PathBuf> {
         "the package asks for disks in its Cargo.toml, and Amazon's are NVMe, which there is no driver for; run it elsewhere, or take \
          them away from `[package.metadata.unikernel]`"
     );
+    if let (Some(memory), None) = (&settings.memory, &create.aws.instance_type) {
+        eprintln!(
+            "unikernel: the package asks for {memory} of memory; a {INSTANCE_TYPE} has 512M, and `--instance-type` chooses another"
+        );
+    }
     Ok(path)
 }
 

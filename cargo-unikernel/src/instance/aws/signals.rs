@@ -25,7 +25,8 @@ impl Signals {
     /// From now on.
     pub fn new() -> Result<Signals> {
         let (sender, heard) = watch::channel(Vec::new());
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()];
+        // The last one comes when the terminal is closed.
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit(), SignalKind::hangup()];
         for kind in kinds {
             let mut signals = signal(kind).context("cannot listen for signals")?;
             let sender = sender.clone();
