@@ -108,7 +108,9 @@ fn a_report_says_what_else_was_going_on() {
         101,
         &[
             "\nunikernel: tasks\n",
-            " waiting network: ",
+            " waiting power button: the power button\n",
+            // It waits, or has just been woken by a frame.
+            " network: the network\n",
             "\nunikernel: build ",
             "\nunikernel: heap: ",
             "\nunikernel: network: ",
