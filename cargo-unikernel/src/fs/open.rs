@@ -71,7 +71,10 @@ fn refused(path: &Path, error: &io::Error) -> anyhow::Error {
     let path = path.display();
     match error.kind() {
         ErrorKind::NotFound => {
-            anyhow!("there is no image {path}; make one with `cargo unikernel image fs create -o {path} FOLDER`")
+            anyhow!(
+                "there is no image {path}; `cargo unikernel image fs create -o {path} FOLDER` makes one of files, \
+                 `cargo unikernel run --volume NAME={path},size=64M` one that an app fills"
+            )
         }
         ErrorKind::IsADirectory => anyhow!("{path} is a folder; give an image of a disk"),
         _ => anyhow!("cannot open {path}: {error}"),

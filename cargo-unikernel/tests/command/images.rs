@@ -298,7 +298,8 @@ fn what_is_wrong_is_told() {
         ),
         (
             "ls none.img",
-            "there is no image none.img; make one with `cargo unikernel image fs create -o none.img FOLDER`",
+            "there is no image none.img; `cargo unikernel image fs create -o none.img FOLDER` makes one of files, \
+             `cargo unikernel run --volume NAME=none.img,size=64M` one that an app fills",
         ),
         ("cat site.img none", "cannot open `none`: there is no such file or folder"),
         ("cat site.img deep", "cannot open `deep`: it is a folder"),
